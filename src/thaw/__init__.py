@@ -1,0 +1,1 @@
+"""thaw: freeze a pretrained network, fine-tune it, or something between, and how sure can you be?"""

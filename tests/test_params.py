@@ -1,0 +1,118 @@
+"""params.yaml is strict: one line that says where, what and the nearest valid name."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from ruamel.yaml import YAML
+
+from thaw.errors import InputError
+from thaw.params import Block, Params, parse_params, read_params
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def tree() -> dict[str, Any]:
+    return YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
+
+
+def edited(tree: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """A copy with one value set (or, for None, removed)."""
+    changed = copy.deepcopy(tree)
+    *parents, last = [int(part) if part.isdigit() else part for part in path.split("/")]
+    block: Any = changed
+    for part in parents:
+        block = block[part]
+    if value is None:
+        del block[last]
+    else:
+        block[last] = value
+    return changed
+
+
+def test_the_projects_own_params_are_valid(tree: dict[str, Any]) -> None:
+    params = parse_params(tree, "params.yaml")
+    assert set(params.finetune.strategies) >= {"full", "grouped", "grouped_tuned", "lp_ft", "gradual", "scratch"}
+    assert len(params.split.folds) >= 3
+    assert params.strategies["grouped"].phases[0].rates == {"head": 1e-3, "backbone": 1e-5}
+    assert params.strategies["grouped"].phases[0].weight_decay == 0.01
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("split/fold", [0, 1], "split.fold: unknown key; did you mean 'folds'?"),
+        ("repotr", {}, "repotr: unknown key; did you mean 'report'?"),
+        ("strategies/full/phases/0/rate", 1.0, "strategies.full.phases[0].rate: unknown key; did you mean 'rates'?"),
+        ("strategies/full/start", "pretraned", "strategies.full.start: unknown value 'pretraned'; did you mean 'pretrained'?"),
+        ("finetune/strategies", ["lpft"], "finetune.strategies: unknown name 'lpft'; did you mean 'lp_ft'?"),
+        ("features/backbones", ["lit0"], "features.backbones: unknown name 'lit0'; did you mean 'lite0'?"),
+        ("evaluate/reference", "linear_prob", "evaluate.reference: unknown name 'linear_prob'; did you mean 'linear_probe'?"),
+        ("data/source", "elvp", "data.source: unknown value 'elvp'; did you mean 'elpv'?"),
+        ("finetune/batch_size", "32", "finetune.batch_size: Input should be a valid integer (got '32')"),
+        ("finetune/batch_size", 32.5, "finetune.batch_size: Input should be a valid integer"),
+        ("finetune/strategies", ["full", "full"], "finetune.strategies: a name stands twice"),
+        ("split/folds", [0, 2], "split.folds: must count from 0 to K-1"),
+        ("split/validation", 0.9, "split.validation: Input should be less than or equal to 0.5"),
+        ("strategies/full/phases/0/rates", {"*": float("nan")}, "strategies.full.phases[0].rates.*"),
+        ("strategies/ridge", {"start": "random", "norm": "train", "phases": []}, "strategies.ridge"),
+        ("heads", None, "heads: is missing"),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_place(tree: dict[str, Any], path: str, value: Any, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_params(edited(tree, path, value), "params.yaml")
+    assert str(caught.value).startswith(f"params.yaml: {said}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_used_by_a_head_cannot_be_a_strategy(tree: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"strategies\.knn: the name belongs to a head"):
+        parse_params(edited(tree, "strategies/knn", tree["strategies"]["full"]), "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("", "is empty"), ("a: 1\na: 2\n", "duplicate key"), ("a: [1\n", "while parsing"), ("- 1\n", "not a mapping")],
+)
+def test_a_file_that_is_not_params(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(InputError, match=said) as caught:
+        read_params(tmp_path / "params.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="run inside the project"):
+        read_params(tmp_path / "params.yaml")
+
+
+def test_rates_without_a_point_are_numbers(tmp_path: Path) -> None:
+    """YAML 1.1 reads 1e-5 as text; DVC reads YAML 1.2, and so must we, or a rate means two things."""
+    text = (ROOT / "params.yaml").read_text().replace("backbone: 1.0e-5", "backbone: 1e-5")
+    assert "backbone: 1e-5" in text
+    (tmp_path / "params.yaml").write_text(text)
+    assert read_params(tmp_path / "params.yaml").strategies["grouped"].phases[0].rates["backbone"] == 1e-5
+
+
+def test_no_dial_has_a_default_and_none_can_change() -> None:
+    """DVC does not follow params.py: what it hands out must be decided by params.yaml alone."""
+    blocks = [Params, *(block for block in _all_blocks(Block) if block is not Params)]
+    assert len(blocks) > 10
+    for block in blocks:
+        assert block.model_config["frozen"] and block.model_config["extra"] == "forbid" and block.model_config["strict"]
+        assert all(field.is_required() for field in block.model_fields.values()), block
+
+
+def _all_blocks(block: type[BaseModel]) -> list[type[BaseModel]]:
+    return [found for child in block.__subclasses__() for found in (child, *_all_blocks(child))]
+
+
+def test_runs_name_every_result_once(tree: dict[str, Any]) -> None:
+    runs = parse_params(tree, "params.yaml").runs()
+    assert len(set(runs)) == len(runs)
+    assert ("lite0", "linear_probe", 0) in runs and ("lite0", "lp_ft", 2) in runs
+    assert ("lite0_native", "lp_ft", 0) not in runs
