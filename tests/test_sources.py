@@ -1,0 +1,90 @@
+"""The data sets as they really are."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from thaw.errors import InputError
+from thaw.images import measure
+from thaw.index import labels_of, read_index, write_index
+from thaw.progress import Progress
+from thaw.sources import fetch_source
+from thaw.sources.elpv import MODULE_ENDS, infer_modules, label_of
+from thaw.stages.fetch import check_files
+
+THIRDS = np.array([0, 1, 2, 3])
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("raw")
+
+
+def test_elpv_is_what_was_published(raw: Path) -> None:
+    """Counts of Deitsch et al. 2019 and of the data set's page: images, types, probabilities, modules."""
+    fetched = fetch_source("elpv", raw / "elpv", "four_classes")
+    table = fetched.table
+    assert table["label"].value_counts().to_dict() == {"p0": 1508, "p100": 715, "p33": 295, "p67": 106}
+    assert table["domain"].value_counts().to_dict() == {"poly": 1550, "mono": 1074}
+    modules = table.groupby("group")["domain"].agg(["nunique", "first"])
+    assert (modules["nunique"] == 1).all() and modules["first"].value_counts().to_dict() == {"poly": 26, "mono": 18}
+    assert len(list((raw / "elpv" / "images").iterdir())) == 2624
+    assert measure(raw / "elpv" / table["path"][0]) == (300, 300, 1)
+    assert fetched.dataset.weighted and "NC" in fetched.dataset.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("rule", "labels"),
+    [
+        ("p_over_half", ["functional", "functional", "defective", "defective"]),
+        ("p_over_zero", ["functional", "defective", "defective", "defective"]),
+        ("drop_unsure", ["functional", "", "", "defective"]),
+        ("four_classes", ["p0", "p33", "p67", "p100"]),
+    ],
+)
+def test_label_rules(rule: str, labels: list[str]) -> None:
+    assert label_of(THIRDS, rule) == labels
+
+
+def test_default_labels_and_weights(raw: Path) -> None:
+    table = fetch_source("elpv", raw / "default", "p_over_half").table
+    assert table["label"].value_counts().to_dict() == {"functional": 1803, "defective": 821}
+    assert sorted(table["weight"].round(4).unique()) == [0.3333, 0.6667, 1.0]
+    dropped = fetch_source("elpv", raw / "dropped", "drop_unsure").table
+    assert len(dropped) == 1508 + 715 and (dropped["weight"] == 1).all()
+    kept = table.set_index("id")["group"]
+    assert (dropped["group"].to_numpy() == kept.loc[dropped["id"]].to_numpy()).all()  # modules are counted before rows are dropped
+
+
+def test_modules_end_where_they_should() -> None:
+    numbers = infer_modules(2624)
+    assert len(MODULE_ENDS) == 44 == numbers.max()
+    assert [int(np.flatnonzero(numbers == module)[-1]) + 1 for module in range(1, 45)] == list(MODULE_ENDS)
+
+
+def test_digits(raw: Path, tmp_path: Path) -> None:
+    fetched = fetch_source("digits", raw / "digits", "p_over_half")
+    assert len(fetched.table) == 1797 and len(fetched.dataset.classes) == 10 and not fetched.dataset.grouped
+    table, bad = check_files(fetched.table, raw / "digits", Progress("test", 0))
+    assert not bad
+    write_index(table, tmp_path / "index.csv")
+    index = read_index(tmp_path / "index.csv")
+    assert (labels_of(index, fetched.dataset.classes) == index["label"].astype(int)).all()
+    assert index["width"].unique().tolist() == [8] and index["sha256"].str.len().unique().tolist() == [64]
+
+
+def test_bad_files_are_listed_with_reasons(raw: Path, tmp_path: Path) -> None:
+    fetched = fetch_source("digits", tmp_path / "raw", "p_over_half")
+    (tmp_path / "raw" / fetched.table["path"][3]).write_bytes(b"no image")
+    (tmp_path / "raw" / fetched.table["path"][5]).unlink()
+    table, bad = check_files(fetched.table, tmp_path / "raw", Progress("test", 0))
+    assert [path for path, _ in bad] == [fetched.table["path"][3], fetched.table["path"][5]]
+    assert all(reason for _, reason in bad)
+    assert len(table) == 1795 and table["sha256"].notna().all() and table["id"][3] == "digit0004"
+
+
+def test_a_label_outside_the_classes_is_named(raw: Path) -> None:
+    fetched = fetch_source("digits", raw / "again", "p_over_half")
+    with pytest.raises(InputError, match="label '9' is not among the classes"):
+        labels_of(fetched.table, [str(k) for k in range(9)])
