@@ -1,0 +1,47 @@
+"""features@B: images and backbone B -> data/features/B/features.npy (N, D) float32 and its manifest."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from thaw.allocator import keep_freed_memory
+from thaw.backbones import build_backbone
+from thaw.errors import exit_with_one_line
+from thaw.features import extract
+from thaw.files import write_json, write_with
+from thaw.images import evaluation_view
+from thaw.params import read_params
+from thaw.progress import progress
+
+
+def main(name: str) -> None:
+    params = read_params()
+    settings = params.backbones[name]
+    keep_freed_memory()
+    backbone = build_backbone(settings.weights, settings.image_size)
+    view = evaluation_view(np.load("data/images.npy", mmap_mode="r"), backbone.recipe)
+    with progress(f"features@{name}", len(view)) as shown:
+        X = extract(backbone.encoder, view, backbone.recipe, params.features.batch_size, shown.advance)
+        shown.line(f"{X.shape[0]} images of {settings.image_size} px -> {X.shape[1]} features, {shown.rate:,.0f} images/s")
+    folder = Path("data/features") / name
+    write_with(folder / "features.npy", lambda path: _save(path, X))
+    manifest = {
+        "backbone": name,
+        "weights": settings.weights,
+        "weights_sha256": backbone.weights_sha256,
+        "preprocessing": asdict(backbone.recipe),
+        "shape": list(X.shape),
+        "precision": "float32",
+    }
+    write_json(folder / "manifest.json", manifest)
+
+
+def _save(path: Path, X: np.ndarray) -> None:
+    with path.open("wb") as file:  # np.save would append .npy to a temporary name
+        np.save(file, X)
+
+
+if __name__ == "__main__":
+    exit_with_one_line(main, *sys.argv[1:])

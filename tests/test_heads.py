@@ -1,0 +1,149 @@
+"""Heads against closed forms and scikit-learn; controls that know nothing reach nothing."""
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax, softmax
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
+
+from thaw.heads import (
+    Head,
+    Part,
+    calibrated,
+    fit_knn,
+    fit_logistic,
+    fit_majority,
+    fit_metadata,
+    fit_nearest_centroid,
+    fit_ridge,
+    raw_pixels,
+    shuffled,
+)
+
+
+def example(n_classes: int = 2, n: int = 300, dim: int = 12, seed: int = 0) -> tuple[Part, Part]:
+    """Two noisy samples around class centres, with features of very different scales and one that is constant."""
+    rng = np.random.default_rng(seed)
+    centres, scales = rng.normal(0, 1, (n_classes, dim)), 10 ** rng.uniform(-2, 2, dim)
+    parts = []
+    for _ in range(2):
+        y = rng.integers(0, n_classes, n)
+        X = (centres[y] + rng.normal(0, 1.5, (n, dim))) * scales + 3 * scales
+        X[:, 0] = 7.0
+        parts.append(Part(X.astype(np.float32), y))
+    return parts[0], parts[1]
+
+
+def standardised(train: Part, X: np.ndarray) -> np.ndarray:
+    scale = train.X.std(axis=0, dtype=np.float64)
+    return (X - train.X.mean(axis=0, dtype=np.float64)) / np.where(scale > 0, scale, 1)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_logistic_head_equals_scikit_learn_on_standardised_features(n_classes: int) -> None:
+    train, val = example(n_classes)
+    fitted = fit_logistic(train, val, [0.05], "auc", n_classes)
+    theirs = LogisticRegression(C=0.05, tol=1e-8, max_iter=5000).fit(standardised(train, train.X), train.y)
+    expected = theirs.predict_proba(standardised(train, val.X))
+    np.testing.assert_allclose(softmax(fitted.predict(val.X), axis=1), expected, atol=2e-3)
+    assert fitted.head is not None and fitted.head.W.shape == (n_classes, 12)
+    np.testing.assert_allclose(fitted.head.logits(val.X), fitted.predict(val.X))
+    if n_classes == 2:
+        np.testing.assert_allclose(fitted.head.W[0], -fitted.head.W[1])
+
+
+def test_the_path_ends_where_a_cold_start_does() -> None:
+    train, val = example()
+    path = fit_logistic(train, val, [1e-3, 1e-2, 0.1], "auc", 2)
+    cold = fit_logistic(train, val, [path.chosen["C"]], "auc", 2)
+    np.testing.assert_allclose(path.predict(val.X), cold.predict(val.X), atol=5e-3)
+
+
+@pytest.mark.parametrize("metric", ["auc", "log_loss"])
+@pytest.mark.parametrize("seed", range(4))
+def test_validation_chooses(metric: str, seed: int) -> None:
+    """The strength that is kept is the one whose fit alone does best on validation."""
+    train, val = example(n=60, seed=seed)
+    strengths = [1e-6, 1e-2, 1e2]
+    alone = {C: fit_logistic(train, val, [C], metric, 2).predict(val.X) for C in strengths}
+
+    def reached(logits: np.ndarray) -> float:
+        if metric == "auc":
+            return roc_auc_score(val.y, logits[:, 1])
+        return log_softmax(logits, axis=1)[np.arange(len(val.y)), val.y].mean()
+
+    assert fit_logistic(train, val, strengths, metric, 2).chosen["C"] == max(alone, key=lambda C: reached(alone[C]))
+
+
+def test_ridge_orders_images_as_ridge_classifier_does() -> None:
+    train, val = example()
+    fitted = fit_ridge(train, val, [10.0], "auc", 2)
+    theirs = RidgeClassifier(alpha=10.0).fit(standardised(train, train.X), train.y).decision_function(standardised(train, val.X))
+    ours = fitted.predict(val.X)
+    margin = ours[:, 1] - ours[:, 0]
+    assert np.corrcoef(margin, theirs)[0, 1] > 1 - 1e-6
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_nearest_centroid_decides_as_scikit_learn_does(n_classes: int) -> None:
+    train, val = (Part(part.X[:, 1:], part.y) for part in example(n_classes))  # theirs warns of a constant feature
+    theirs = NearestCentroid().fit(standardised(train, train.X), train.y).predict(standardised(train, val.X))
+    assert (fit_nearest_centroid(train, val, n_classes).predict(val.X).argmax(axis=1) == theirs).mean() > 0.995
+
+
+def test_knn_equals_scikit_learn() -> None:
+    train, val = example(3)
+    fitted = fit_knn(train, val, [7], "auc", 3)
+    theirs = KNeighborsClassifier(7).fit(standardised(train, train.X), train.y).predict_proba(standardised(train, val.X))
+    np.testing.assert_allclose(softmax(fitted.predict(val.X), axis=1), (theirs * 7 + 1 / 3) / 8, atol=1e-5)
+    assert fitted.head is None and fitted.chosen == {"k": 7}
+
+
+def test_more_neighbours_than_rows_are_cut() -> None:
+    train, val = example(n=20)
+    assert fit_knn(train, val, [500], "auc", 2).chosen == {"k": 20}
+
+
+def test_calibration_is_the_best_factor() -> None:
+    train, val = example()
+    head = Head(np.asarray(fit_ridge(train, val, [1.0], "auc", 2).head.W * 50), np.zeros(2, np.float32))  # type: ignore[union-attr]
+    best = calibrated(head, val)
+
+    def loss(factor: float) -> float:
+        return log_loss(val.y, softmax(factor * best.logits(val.X).astype(float), axis=1)[:, 1])
+
+    assert loss(1.0) < loss(0.97) and loss(1.0) < loss(1.03)
+
+
+def test_majority_knows_the_shares_alone() -> None:
+    train = Part(np.zeros((98, 3), np.float32), np.r_[np.zeros(69, int), np.ones(29, int)])
+    probabilities = softmax(fit_majority(train, 2).predict(np.ones((4, 3), np.float32)), axis=1)
+    np.testing.assert_allclose(probabilities, [[0.7, 0.3]] * 4, atol=1e-6)
+
+
+def test_metadata_sees_positions() -> None:
+    position = np.arange(100, dtype=np.float64)[:, None]
+    y = (position[:, 0] > 50).astype(int)
+    train, val = Part(position[::2], y[::2]), Part(position[1::2], y[1::2])
+    assert (fit_metadata(train, val, [3], "auc", 2).predict(val.X).argmax(axis=1) == val.y).mean() > 0.95
+
+
+def test_shuffled_labels_are_the_same_labels_elsewhere() -> None:
+    train, _ = example()
+    mixed = shuffled(train, 3)
+    assert sorted(mixed.y) == sorted(train.y) and (mixed.y != train.y).any() and mixed.X is train.X
+    assert (shuffled(train, 3).y == mixed.y).all() and (shuffled(train, 4).y != mixed.y).any()
+
+
+def test_a_class_without_training_rows_is_never_predicted() -> None:
+    train, val = example(2)
+    for fitted in (fit_logistic(train, val, [0.1], "auc", 3), fit_nearest_centroid(train, val, 3)):
+        assert softmax(fitted.predict(val.X), axis=1)[:, 2].max() < 1e-6
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_raw_pixels_are_box_means(channels: int) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, channels), dtype=np.uint8)
+    means = images.reshape(3, 4, 2, 4, 2, channels).mean(axis=(2, 4)).reshape(3, -1) / 255
+    np.testing.assert_allclose(raw_pixels(images, 4), means, atol=1 / 255 + 1e-6)  # Pillow rounds after each axis
