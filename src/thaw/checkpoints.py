@@ -1,0 +1,68 @@
+"""What the next epoch depends on, in one file that is whole or absent: a killed cell goes on to the same bits."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from thaw.files import write_with
+
+
+@dataclass
+class Training:
+    """State between two epochs. Randomness needs none: it is a function of (seed, epoch, id)."""
+
+    phase: int = 0  # number of the phase under way
+    epochs_in_phase: int = 0  # finished in it
+    seconds: float = 0.0
+    best_epoch: int = 0
+    best_score: float = float("-inf")
+    best: dict[str, torch.Tensor] = field(default_factory=dict)  # the network's tensors at best_epoch
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def save_training(path: Path, state: Training, network: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    """Everything in one safetensors file: numbers as its metadata, tensors as network/, best/ and optimiser/."""
+    tensors = {f"network/{name}": tensor for name, tensor in network.state_dict().items()}
+    tensors |= {f"best/{name}": tensor for name, tensor in state.best.items()}
+    for name, tensor in network.named_parameters():
+        tensors |= {f"optimiser/{key}/{name}": value for key, value in optimiser.state.get(tensor, {}).items()}
+    numbers = {key: value for key, value in vars(state).items() if key != "best"}
+    metadata = {"state": json.dumps(numbers)}
+    whole = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
+    write_with(path, lambda temporary: save_file(whole, temporary, metadata))
+
+
+def load_training(path: Path, network: nn.Module) -> tuple[Training, dict[str, torch.Tensor]]:
+    """Restore the network in place; (state, the optimiser's tensors for `restore_optimiser`)."""
+    with safe_open(path, framework="pt") as file:
+        numbers = json.loads(file.metadata()["state"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+    network.load_state_dict(_below("network/", tensors))
+    return Training(**numbers, best=_below("best/", tensors)), _below("optimiser/", tensors)
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """Rows of the epochs before an interruption; none if there was none."""
+    if not path.exists():
+        return []
+    with safe_open(path, framework="pt") as file:
+        return json.loads(file.metadata()["state"])["history"]
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, network: nn.Module, saved: dict[str, torch.Tensor]) -> None:
+    """Moments in the memory layout of their parameters, as the optimiser itself would have made them."""
+    parameters = dict(network.named_parameters())
+    for name, tensor in saved.items():
+        key, parameter = name.split("/", 1)
+        like = parameters[parameter]
+        optimiser.state[like][key] = tensor if tensor.ndim == 0 else torch.empty_like(like).copy_(tensor)
+
+
+def _below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,169 @@
+"""The training loop: what is frozen stays, what is killed goes on to the same bits, what is best is restored."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny import BLOCKS, QUIET, phase, tiny_material, tiny_network
+
+from thaw.backbones import Network
+from thaw.checkpoints import Training, read_history
+from thaw.errors import InputError
+from thaw.finetune import Observer, augmented, batches, predict, train
+from thaw.metrics import validation_figures
+from thaw.strategies import resolve
+
+PHASES = [
+    phase("head", 2, {"head": 0.05}, name="head"),
+    phase("top", 2, {"head": 0.02, "top": 0.02}, name="top"),
+    phase("all", 2, {"*": 0.01}, name="all"),
+]
+
+
+def run(
+    folder: Path, phases: list[Any] = PHASES, observer: Observer = QUIET, norm: str = "train", seed: int = 3
+) -> tuple[Network, Training]:
+    network = tiny_network()
+    resolved = resolve(network, BLOCKS, phases, norm, "s")
+    state = train(network, resolved, tiny_material(), 16, "dihedral", seed, "auc", folder / "state.safetensors", observer)
+    return network, state
+
+
+def tensors(network: Network) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    _, state = run(tmp_path)
+    assert state.best_score > 0.95
+    assert state.history[-1]["train/loss"] < 0.5 < state.history[0]["train/loss"]
+    assert [row["phase"] for row in state.history] == ["head", "head", "top", "top", "all", "all"]
+    assert [row["epoch"] for row in state.history] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(("train_what", "frozen"), [("head", "backbone."), ("top", "backbone.stem"), ("top", "backbone.bn")])
+def test_frozen_means_frozen_to_the_bit(tmp_path: Path, train_what: str, frozen: str) -> None:
+    """Parameters and statistics alike; what trains does change."""
+    network, _ = run(tmp_path, [phase(train_what, 2, {"*": 0.05})])
+    start = tiny_network().state_dict()
+    same = {name for name, tensor in network.state_dict().items() if torch.equal(tensor, start[name])}
+    assert {name for name in start if name.startswith(frozen)} <= same
+    assert not {"head.weight", "head.bias"} & same
+    if train_what == "top":
+        assert "backbone.top.weight" not in same
+
+
+def test_norm_policy_decides_about_statistics(tmp_path: Path) -> None:
+    start = tiny_network().state_dict()["backbone.bn.running_mean"]
+    trained, _ = run(tmp_path / "a", [phase()], norm="train")
+    fixed, _ = run(tmp_path / "b", [phase()], norm="eval")
+    assert not torch.equal(trained.state_dict()["backbone.bn.running_mean"], start)
+    assert torch.equal(fixed.state_dict()["backbone.bn.running_mean"], start)
+    assert not torch.equal(fixed.state_dict()["backbone.bn.weight"], tiny_network().state_dict()["backbone.bn.weight"])
+
+
+def test_rate_zero_on_the_backbone_is_head_only_to_the_bit(tmp_path: Path) -> None:
+    grouped, _ = run(tmp_path / "a", [phase("all", 2, {"head": 0.05, "backbone": 0.0})])
+    only_head, _ = run(tmp_path / "b", [phase("head", 2, {"head": 0.05})])
+    for name, tensor in only_head.state_dict().items():
+        assert torch.equal(tensor, grouped.state_dict()[name]), name
+
+
+def test_the_same_call_gives_the_same_bits_and_another_seed_does_not(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    first, state = run(tmp_path / "a")
+    torch.manual_seed(2)  # the loop owes nothing to the global state
+    second, again = run(tmp_path / "b")
+    other, _ = run(tmp_path / "c", seed=4)
+    assert state.history == again.history
+    assert all(torch.equal(tensor, second.state_dict()[name]) for name, tensor in first.state_dict().items())
+    assert not torch.equal(first.head.weight, other.head.weight)
+
+
+@pytest.mark.parametrize("killed_after", range(1, 7))
+def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path, killed_after: int) -> None:
+    """Killed in every phase, at its end and inside it; dropout, moments and best tensors included."""
+    whole, state = run(tmp_path / "whole")
+
+    class Killed(Exception):
+        pass
+
+    def kill(row: dict[str, Any]) -> None:
+        if row["epoch"] == killed_after:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(tmp_path / "broken", observer=Observer(QUIET.advance, kill, QUIET.phase))
+    assert len(read_history(tmp_path / "broken" / "state.safetensors")) == killed_after
+    resumed, again = run(tmp_path / "broken")
+    assert again.history == state.history and again.best_epoch == state.best_epoch
+    assert all(torch.equal(tensor, resumed.state_dict()[name]) for name, tensor in whole.state_dict().items())
+
+
+def test_a_kill_inside_an_epoch_repeats_that_epoch(tmp_path: Path) -> None:
+    whole, _ = run(tmp_path / "whole")
+    seen = 0
+
+    class Killed(Exception):
+        pass
+
+    def kill(images: int) -> None:
+        nonlocal seen
+        seen += images
+        if seen > 48 * 3 + 20:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(tmp_path / "broken", observer=Observer(kill, QUIET.epoch, QUIET.phase))
+    resumed, _ = run(tmp_path / "broken")
+    assert all(torch.equal(tensor, resumed.state_dict()[name]) for name, tensor in whole.state_dict().items())
+
+
+def test_the_best_validation_epoch_is_restored(tmp_path: Path) -> None:
+    """A rate that wrecks the network in the second phase must not show in what is left."""
+    network, state = run(tmp_path, [phase("all", 2, {"*": 0.01}), phase("all", 2, {"*": 5.0}, schedule="constant", warmup=0.0)])
+    assert state.best_epoch <= 2
+    material = tiny_material()
+    figures = validation_figures(predict(network, material.view, material.val, material.recipe), material.labels[material.val].numpy())
+    assert figures["auc"] == state.best_score == state.history[state.best_epoch - 1]["val/auc"]
+    assert figures["log_loss"] == pytest.approx(state.history[state.best_epoch - 1]["val/log_loss"], rel=1e-5)
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_rates(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"not finite at phase boom, epoch \d, step \d+ \(rates: .*1e\+30.*lower the phase's rates"):
+        run(tmp_path, [phase("all", 3, {"*": 1e30}, schedule="constant", name="boom", warmup=0.0)])
+
+
+def test_one_batch_can_be_overfitted(tmp_path: Path) -> None:
+    network = tiny_network(dropout=0.0)
+    material = tiny_material(16)
+    resolved = resolve(network, BLOCKS, [phase("all", 150, {"*": 0.02}, schedule="constant")], "train", "s")
+    state = train(network, resolved, material, 16, "none", 0, "auc", tmp_path / "state.safetensors", QUIET)
+    assert state.history[-1]["train/loss"] < 0.02
+
+
+def test_an_epoch_sees_every_training_image_once_in_a_new_order() -> None:
+    material = tiny_material()
+    first, again, second = (np.concatenate(batches(material, 5, 0, epoch)) for epoch in (1, 1, 2))
+    assert sorted(first) == sorted(second) == material.train.tolist()
+    assert (first == again).all() and (first != second).any()
+    assert {len(rows) for rows in batches(material, 5, 0, 1)} == {9, 10}
+
+
+def test_augmentation_depends_on_the_image_not_on_its_batch() -> None:
+    material = tiny_material()
+    together = augmented(material, material.train, "dihedral", 5, 2)
+    alone = torch.cat([augmented(material, material.train[row : row + 1], "dihedral", 5, 2) for row in range(len(material.train))])
+    assert torch.equal(together, alone)
+    assert not torch.equal(together, augmented(material, material.train, "dihedral", 5, 3))
+    assert torch.equal(augmented(material, material.train, "none", 5, 2), material.view[material.train])
+
+
+def test_prediction_does_not_depend_on_the_batch(tmp_path: Path) -> None:
+    network, _ = run(tmp_path)
+    material = tiny_material()
+    rows = np.arange(64)
+    one, many = (predict(network, material.view, rows, material.recipe, size) for size in (1, 64))
+    np.testing.assert_allclose(one, many, atol=1e-5)
