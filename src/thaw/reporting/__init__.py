@@ -1,0 +1,1 @@
+"""The report: from evaluated results to sentences, tables, figures and one page."""

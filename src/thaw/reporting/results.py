@@ -1,0 +1,245 @@
+"""What the report is about: everything that was measured, gathered per strategy, best first."""
+
+import csv
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from thaw.errors import InputError
+from thaw.files import read_json
+from thaw.reporting.wording import measure_of
+from thaw.runs import COSTS, RUNS, Identity, Record, read_cost, read_record
+
+Row = dict[str, str]
+Pair = tuple[str, str]  # backbone, strategy
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A pooled figure with its interval; NaN where undefined."""
+
+    value: float
+    lo: float
+    hi: float
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Strategy minus reference on the same images, in the metric's own unit; NaN where undefined."""
+
+    diff: float
+    lo: float
+    hi: float
+    p_holm: float
+    mde: float  # smallest difference that the design would have seen
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One pooled ROC (false against true positive rate) or PR (recall against precision) curve."""
+
+    kind: str  # "roc" | "pr"
+    label: str  # the class that counts as positive
+    x: list[float]
+    y: list[float]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One backbone with one strategy over all folds."""
+
+    backbone: str
+    strategy: str
+    scratch: bool  # starts from random weights
+    estimates: dict[str, Estimate]
+    contrasts: dict[str, Contrast]  # empty for the reference and the controls
+    curves: list[Curve]
+    pooled: dict[str, Any]
+    folds: dict[int, dict[str, Any]]
+    records: list[Record]  # in the order of the folds, never empty
+    seconds: list[float]  # of training, in the order of the folds
+
+    @property
+    def name(self) -> str:
+        return f"{self.backbone}/{self.strategy}"
+
+    @property
+    def control(self) -> bool:
+        return self.records[0].control
+
+    @property
+    def finetuned(self) -> bool:
+        return self.records[0].kind == "finetune"
+
+    @property
+    def trainable(self) -> int:
+        return self.records[0].trainable_parameters
+
+    @property
+    def typical_seconds(self) -> float:
+        return median(self.seconds)
+
+    def estimate(self, metric: str) -> Estimate:
+        return self.estimates.get(metric, Estimate(math.nan, math.nan, math.nan))
+
+    def fold_values(self, metric: str) -> dict[int, float]:
+        """Folds where the metric is defined."""
+        values = {fold: figures.get(metric) for fold, figures in self.folds.items()}
+        return {fold: float(value) for fold, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that the report says."""
+
+    dataset: str
+    classes: list[str]
+    images: int
+    groups: int
+    grouped: bool
+    group_name: str
+    notes: list[str]
+    primary: str
+    confidence: float
+    ranked: list[Result]  # best first by the primary metric, controls among them
+    reference: Result
+    winner: Result
+    runner_up: Result | None
+    leakage: dict[str, Any]
+
+    @property
+    def candidates(self) -> list[Result]:
+        return [r for r in self.ranked if not r.control]
+
+    @property
+    def controls(self) -> list[Result]:
+        return [r for r in self.ranked if r.control]
+
+    @property
+    def from_scratch(self) -> Result | None:
+        """The best strategy that starts from random weights."""
+        return next((r for r in self.candidates if r.scratch), None)
+
+    @property
+    def best_pretrained(self) -> Result | None:
+        return next((r for r in self.candidates if not r.scratch), None)
+
+
+def read_results(runs: list[tuple[str, str, int]], scratch: list[str], root: Path = Path()) -> Results:
+    """Read what `evaluate`, `split`, `fetch` and the training stages left below ``root``.
+
+    ``runs``: (backbone, strategy, fold) that count; ``scratch``: strategies that start from random weights.
+    Raises `InputError` where a file or a strategy is missing.
+    """
+    metrics = _json(root / "reports/metrics.json", "evaluate")
+    facts = _json(root / "data/dataset.json", "fetch")
+    pairs = list(dict.fromkeys((backbone, strategy) for backbone, strategy, _ in runs))
+    tables = [_by_pair(root / f"reports/{name}.csv") for name in ("leaderboard", "contrasts", "curves")]
+    gathered = [_gather(pair, [fold for b, s, fold in runs if (b, s) == pair], scratch, metrics, tables, root) for pair in pairs]
+    ranked = _ranked(gathered, metrics["primary"])
+    return Results(
+        dataset=metrics["dataset"],
+        classes=metrics["classes"],
+        images=metrics["n"],
+        groups=metrics["groups"],
+        grouped=metrics["grouped"],
+        group_name=metrics["group_name"],
+        notes=facts["notes"],
+        primary=metrics["primary"],
+        confidence=float(metrics["confidence"]),
+        ranked=ranked,
+        reference=_find(ranked, metrics, "reference"),
+        winner=_find(ranked, metrics, "winner"),
+        runner_up=_find(ranked, metrics, "runner_up") if metrics["runner_up"] else None,
+        leakage=_json(root / "reports/leakage.json", "split"),
+    )
+
+
+def _gather(
+    pair: Pair, folds: list[int], scratch: list[str], metrics: dict[str, Any], tables: list[dict[Pair, list[Row]]], root: Path
+) -> Result:
+    name = "/".join(pair)
+    if name not in metrics["pooled"]:
+        raise InputError(f"reports/metrics.json: has no {name}, which params.yaml asks for; run `dvc repro evaluate`")
+    leaderboard, contrasts, curves = (table.get(pair, []) for table in tables)
+    identities = [Identity(*pair, fold) for fold in folds]
+    return Result(
+        backbone=pair[0],
+        strategy=pair[1],
+        scratch=pair[1] in scratch,
+        estimates={row["metric"]: Estimate(*_numbers(row, "value", "lo", "hi")) for row in leaderboard},
+        contrasts={row["metric"]: Contrast(*_numbers(row, "diff", "lo", "hi", "p_holm", "mde")) for row in contrasts},
+        curves=_curves(curves),
+        pooled=metrics["pooled"][name],
+        folds={int(fold): figures for fold, figures in metrics["folds"][name].items()},
+        records=[_record(identity, root) for identity in identities],
+        seconds=[_seconds(identity, root) for identity in identities],
+    )
+
+
+def _ranked(results: list[Result], primary: str) -> list[Result]:
+    """Best first; undefined figures last; ties keep the order of params.yaml, controls behind candidates."""
+    sign = -1 if measure_of(primary).higher_is_better else 1
+
+    def key(result: Result) -> tuple[bool, float, bool]:
+        value = result.estimate(primary).value
+        return (math.isnan(value), 0.0 if math.isnan(value) else sign * value, result.control)
+
+    return sorted(results, key=key)
+
+
+def _find(ranked: list[Result], metrics: dict[str, Any], role: str) -> Result:
+    wanted = metrics[role]
+    if not wanted:
+        raise InputError(f"reports/metrics.json: has no {role}, since {metrics['primary']} is undefined; choose another evaluate.primary")
+    for result in ranked:
+        if (result.backbone, result.strategy) == (wanted["backbone"], wanted["strategy"]):
+            return result
+    raise InputError(f"reports/metrics.json: the {role} {wanted} is not among the runs of params.yaml; run `dvc repro evaluate`")
+
+
+def _curves(rows: Iterable[Row]) -> list[Curve]:
+    found: dict[tuple[str, str], Curve] = {}
+    for row in rows:
+        curve = found.setdefault((row["curve"], row["class"]), Curve(row["curve"], row["class"], [], []))
+        x, y = _numbers(row, "x", "y")
+        if not (math.isnan(x) or math.isnan(y)):
+            curve.x.append(x)
+            curve.y.append(y)
+    return [curve for curve in found.values() if curve.x]
+
+
+def _numbers(row: Row, *columns: str) -> list[float]:
+    return [float(row[column] or "nan") for column in columns]
+
+
+def _by_pair(path: Path) -> dict[Pair, list[Row]]:
+    """Rows of a table by backbone and strategy. Plain text throughout: a class may be called "NA"."""
+    if not path.exists():
+        raise InputError(f"{path} is missing; run `dvc repro evaluate`")
+    table: dict[Pair, list[Row]] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            table.setdefault((row["backbone"], row["strategy"]), []).append(row)
+    return table
+
+
+def _json(path: Path, stage: str) -> dict[str, Any]:
+    if not path.exists():
+        raise InputError(f"{path} is missing; run `dvc repro {stage}`")
+    return read_json(path)
+
+
+def _record(identity: Identity, root: Path) -> Record:
+    if not (identity.folder(root / RUNS) / "record.json").exists():
+        raise InputError(f"runs/{identity}/record.json is missing; run `dvc repro evaluate`")
+    return read_record(identity.folder(root / RUNS))
+
+
+def _seconds(identity: Identity, root: Path) -> float:
+    if not identity.cost_file(root / COSTS).exists():
+        raise InputError(f"costs/{identity}.json is missing; run `dvc repro evaluate`")
+    return float(read_cost(identity, root / COSTS)["seconds"])
