@@ -3,6 +3,7 @@
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -10,7 +11,8 @@ import torch
 
 from thaw.backbones import PACKAGED, Backbone, Network, build_backbone, encoder_state, packaged_file, recipe_of, renamed_state
 from thaw.errors import InputError
-from thaw.images import Recipe, decode_square, evaluation_view, normalise
+from thaw.images import decode_square
+from thaw.views import Recipe, evaluation_view, normalise
 
 PHOTOGRAPHS = {  # package, file -> ImageNet classes that a person would accept
     ("skimage", "data/chelsea.png"): {"tabby", "tiger cat", "Egyptian cat"},
@@ -68,7 +70,8 @@ def test_a_wrong_normalisation_would_be_noticed(lite0: Backbone, mistake: str) -
 
 def test_the_recipe_is_the_checkpoints_own(lite0: Backbone) -> None:
     assert lite0.recipe == Recipe(224, 224, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    small = recipe_of(timm.create_model("tf_efficientnet_lite0").pretrained_cfg, 96)
+    model: Any = timm.create_model("tf_efficientnet_lite0")
+    small = recipe_of(model.pretrained_cfg, 96)
     assert small == replace(lite0.recipe, image_size=96)
     assert (lite0.recipe.resize, small.resize) == (256, 109)
 

@@ -8,7 +8,7 @@ from thaw.backbones import Network, build_backbone
 from thaw.features import extract
 from thaw.finetune import predict
 from thaw.heads import Part, fit_logistic
-from thaw.images import evaluation_view, normalise
+from thaw.views import evaluation_view, normalise
 
 
 def test_order_and_values_are_those_of_single_images() -> None:

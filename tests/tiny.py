@@ -6,9 +6,9 @@ from torch import nn
 
 from thaw.backbones import Network
 from thaw.finetune import Material, Observer
-from thaw.images import Recipe
 from thaw.params import Phase
 from thaw.randomness import id_numbers
+from thaw.views import Recipe
 
 RECIPE = Recipe(image_size=8, native_size=8, crop=1.0, interpolation="bicubic", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 BLOCKS = {"stem": ["stem.weight", "bn.weight", "bn.bias"], "top": ["top.weight", "top.bias"]}

@@ -12,7 +12,7 @@ from torch import nn
 
 from thaw.errors import InputError
 from thaw.files import sha256_of_file
-from thaw.images import Recipe
+from thaw.views import Recipe
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import nn
 
-from thaw.images import Recipe, normalise
+from thaw.views import Recipe, normalise
 
 
 def extract(

@@ -15,11 +15,11 @@ from torch.nn.functional import cross_entropy
 from thaw.backbones import Network
 from thaw.checkpoints import Training, load_training, restore_optimiser, save_training
 from thaw.errors import InputError
-from thaw.images import Recipe, dihedral, normalise
 from thaw.metrics import validation_figures
 from thaw.randomness import derive_seed, draw
 from thaw.schedules import factor
 from thaw.strategies import ResolvedPhase, apply_freeze, build_optimiser
+from thaw.views import Recipe, dihedral, normalise
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def fit_logistic(train: Part, val: Part, strengths: Sequence[float], metric: str
 
     def fit(C: float) -> Head:
         model.set_params(C=C).fit(X, train.y)
-        return fold_in(model.coef_, model.intercept_, mean, scale, model.classes_, n_classes)
+        return fold_in(model.coef_, np.asarray(model.intercept_), mean, scale, model.classes_, n_classes)
 
     return _best_head(sorted(strengths), fit, val, metric, "C")
 

@@ -10,11 +10,17 @@ class Progress:
     """Counts images. `note` names the current part; `line` stays on screen."""
 
     def __init__(self, what: str, total: int) -> None:
-        self.what, self.total, self.done = what, total, 0
+        self.what, self.total = what, total
+        self.done = self.skipped = 0
         self.start = time.perf_counter()
 
     def advance(self, images: int) -> None:
         self.done += images
+
+    def skip(self, images: int) -> None:
+        """Images that were done before an interruption: they count towards the total, not towards the rate."""
+        self.skipped = images
+        self.advance(images)
 
     def note(self, text: str) -> None:
         """Current fold, phase or epoch, beside the bar."""
@@ -25,7 +31,7 @@ class Progress:
     @property
     def rate(self) -> float:
         """Images per second since the start."""
-        return self.done / max(time.perf_counter() - self.start, 1e-9)
+        return (self.done - self.skipped) / max(time.perf_counter() - self.start, 1e-9)
 
 
 class BarProgress(Progress):

@@ -100,7 +100,8 @@ def write_predictions(predictions: Predictions, folder: Path) -> None:
 
 
 def read_predictions(folder: Path) -> Predictions:
-    with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
+    path = folder / "predictions.npz"
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # np.load leaks a file that it opens and cannot read
         return Predictions(arrays["id"], arrays["split"], arrays["logits"])
 
 

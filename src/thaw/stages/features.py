@@ -11,9 +11,9 @@ from thaw.backbones import build_backbone
 from thaw.errors import exit_with_one_line
 from thaw.features import extract
 from thaw.files import write_json, write_with
-from thaw.images import evaluation_view
 from thaw.params import read_params
 from thaw.progress import progress
+from thaw.views import evaluation_view
 
 
 def main(name: str) -> None:

@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,8 @@ from thaw.closure import import_closure
 from thaw.errors import InputError, exit_with_one_line, nearest
 from thaw.files import sha256_of_file, write_with
 from thaw.finetune import Material, Observer, predict, train
-from thaw.images import evaluation_view
 from thaw.index import data_sha256, labels_of, read_dataset, read_index
-from thaw.params import read_params
+from thaw.params import Params, read_params
 from thaw.progress import Progress, progress
 from thaw.provenance import commit, cost_of
 from thaw.randomness import derive_seed, id_numbers
@@ -39,59 +38,70 @@ from thaw.runs import (
     write_record,
 )
 from thaw.splits import TEST, TRAIN, VAL, fold_sha256, read_splits, rows_of
-from thaw.strategies import group_table, resolve, trainable_scalars
+from thaw.strategies import ResolvedPhase, group_table, resolve, trainable_scalars
 from thaw.tracking import LiveRun, params_of, tags_of
+from thaw.views import evaluation_view
 
 RESUME = Path(".thaw/resume")
 
 
-def main(backbone_name: str, strategy_name: str, fold_name: str) -> None:
+@dataclass(frozen=True)
+class Cell:
+    """Everything that one training needs, resolved; ``record`` is complete but for what training finds out."""
+
+    network: Network
+    phases: list[ResolvedPhase]
+    material: Material
+    test: np.ndarray  # row numbers that the training loop does not get to see
+    ids: np.ndarray
+    record: Record
+
+
+def main(backbone: str, strategy: str, fold: str) -> None:
     signal.signal(signal.SIGTERM, _terminate)  # so that `with` blocks end and the live run is closed
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs a tenth of a step
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid that costs a tenth of a step
     keep_freed_memory()
     params = read_params()
-    if strategy_name not in params.strategies:
-        raise InputError(f"params.yaml: strategies: unknown name {strategy_name!r}; {nearest(strategy_name, params.strategies)}")
-    identity, fold = Identity(backbone_name, strategy_name, int(fold_name)), int(fold_name)
-    strategy, settings = params.strategies[strategy_name], params.backbones[backbone_name]
-    seed = derive_seed(params.finetune.seed, "finetune", fold)
+    if strategy not in params.strategies:
+        raise InputError(f"params.yaml: strategies: unknown name {strategy!r}; {nearest(strategy, params.strategies)}")
+    if backbone not in params.backbones:
+        raise InputError(f"params.yaml: backbones: unknown name {backbone!r}; {nearest(backbone, params.backbones)}")
+    cell = assemble(params, Identity(backbone, strategy, int(fold)))
+    with sole_owner(cell.record.record_id) as folder:
+        run(cell, params.finetune.batch_size, params.finetune.augment, params.selection.metric, params.track.experiment, folder)
 
+
+def assemble(params: Params, identity: Identity) -> Cell:
+    """Read what the cell reads; resolve its network, phases and identity."""
+    strategy, settings, fold = params.strategies[identity.strategy], params.backbones[identity.backbone], identity.fold
+    seed = derive_seed(params.finetune.seed, "finetune", fold)
     index, dataset = read_index(Path("data/index.csv")), read_dataset(Path("data/dataset.json"))
     splits, labels = read_splits(Path("data/splits.csv")), labels_of(index, dataset.classes)
+
     backbone = build_backbone(settings.weights, settings.image_size, derive_seed(seed, "init") if strategy.start == "random" else None)
     network = Network(backbone.encoder, backbone.dim, len(dataset.classes))
-    probe = Identity(backbone_name, "linear_probe", fold).folder() / "head.safetensors" if strategy.start == "linear_probe" else None
-    if probe is not None:
-        network.head.load_state_dict(load_file(probe))
-    phases = resolve(network, backbone.blocks, strategy.phases, strategy.norm, f"strategies.{strategy_name}")
+    head = replace(identity, strategy="linear_probe").folder() / "head.safetensors" if strategy.start == "linear_probe" else None
+    if head is not None:
+        network.head.load_state_dict(load_file(head))
+    phases = resolve(network, backbone.blocks, strategy.phases, strategy.norm, f"strategies.{identity.strategy}")
+    recipe = asdict(backbone.recipe)
+    dials = {"batch_size": params.finetune.batch_size, "augment": params.finetune.augment, "metric": params.selection.metric}
     inputs = {
         "identity": str(identity),
         "data_sha256": data_sha256(index, dataset),
         "split_sha256": fold_sha256(splits, fold),
         "weights_sha256": backbone.weights_sha256,
-        "head_sha256": None if probe is None else sha256_of_file(probe),
+        "head_sha256": None if head is None else sha256_of_file(head),
         "seed": seed,
-        "settings": strategy.model_dump()
-        | {
-            "backbone_weights": settings.weights,
-            "preprocessing": asdict(backbone.recipe),
-            "batch_size": params.finetune.batch_size,
-            "augment": params.finetune.augment,
-            "metric": params.selection.metric,
-        },
+        "settings": strategy.model_dump() | dials | {"backbone_weights": settings.weights, "preprocessing": recipe},
         "code_sha256": code_sha256(import_closure("thaw.stages.finetune")),
         "libraries": library_versions(),
     }
-    record_id = identify(inputs)
-    view = evaluation_view(np.load("data/images.npy", mmap_mode="r"), backbone.recipe)
-    rows = {role: rows_of(splits, fold, role) for role in (TRAIN, VAL, TEST)}
-    material = Material(view, torch.from_numpy(labels), id_numbers(index["id"].tolist()), rows[TRAIN], rows[VAL], backbone.recipe)
-
     record = Record(
-        record_id=record_id,
-        backbone=backbone_name,
-        strategy=strategy_name,
+        record_id=identify(inputs),
+        backbone=identity.backbone,
+        strategy=identity.strategy,
         fold=fold,
         dataset=dataset.name,
         kind="finetune",
@@ -102,30 +112,43 @@ def main(backbone_name: str, strategy_name: str, fold_name: str) -> None:
         history=[],
         metrics={},
         trainable_parameters=trainable_scalars(network, phases),
-        preprocessing=asdict(backbone.recipe),
+        preprocessing=recipe,
     )
-    with sole_owner(record_id) as scratch:
-        checkpoint = scratch / "state.safetensors"
-        earlier = read_history(checkpoint)
-        with (
-            progress(f"finetune@{backbone_name}-{strategy_name}-{fold}", sum(p.epochs for p in phases) * len(rows[TRAIN])) as shown,
-            LiveRun(record_id, identity, params_of(record), tags_of(record, commit()), params.track.experiment, earlier) as live,
-        ):
-            shown.advance(len(earlier) * len(rows[TRAIN]))
-            batch_size, augment, metric = params.finetune.batch_size, params.finetune.augment, params.selection.metric
-            state = train(network, phases, material, batch_size, augment, seed, metric, checkpoint, observe(shown, live))
-            parts = [(role, predict(network, view, rows[role], backbone.recipe)) for role in (VAL, TEST)]
-            predictions = Predictions(
-                id=np.concatenate([index["id"].to_numpy()[rows[role]].astype(str) for role, _ in parts]),
-                split=np.repeat([role for role, _ in parts], [len(logits) for _, logits in parts]),
-                logits=np.concatenate([logits for _, logits in parts]),
-            )
-            tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-            write_with(identity.folder() / "model.safetensors", lambda path: save_file(tensors, path))
-            write_predictions(predictions, identity.folder())
-            write_record(replace(record, history=state.history, metrics=best_metrics(state)), identity.folder())
-            images_seen = len(state.history) * len(rows[TRAIN])
-            write_cost(identity, cost_of(state.seconds, images_seen, record.trainable_parameters, resumed=bool(earlier)))
+    ids = index["id"].to_numpy().astype(str)
+    view = evaluation_view(np.load("data/images.npy", mmap_mode="r"), backbone.recipe)
+    train_rows, val_rows, test_rows = (rows_of(splits, fold, role) for role in (TRAIN, VAL, TEST))
+    material = Material(view, torch.from_numpy(labels), id_numbers(ids.tolist()), train_rows, val_rows, backbone.recipe)
+    return Cell(network, phases, material, test_rows, ids, record)
+
+
+def run(cell: Cell, batch_size: int, augment: str, metric: str, experiment: str, folder: Path) -> None:
+    """Train, or go on training, and write the run folder; ``folder`` holds what outlives a kill."""
+    checkpoint, images = folder / "state.safetensors", len(cell.material.train)
+    earlier = read_history(checkpoint)
+    identity, seed = cell.record.identity, cell.record.inputs["seed"]
+    with (
+        progress(f"finetune@{str(identity).replace('/', '-')}", sum(phase.epochs for phase in cell.phases) * images) as shown,
+        LiveRun(cell.record.record_id, identity, params_of(cell.record), tags_of(cell.record, commit()), experiment, earlier) as live,
+    ):
+        shown.skip(len(earlier) * images)
+        state = train(cell.network, cell.phases, cell.material, batch_size, augment, seed, metric, checkpoint, observe(shown, live))
+        write(cell, state)
+    write_cost(identity, cost_of(state.seconds, len(state.history) * images, cell.record.trainable_parameters, resumed=bool(earlier)))
+
+
+def write(cell: Cell, state: Training) -> None:
+    """Tensors, predictions on validation and test, and last the record: where there is a record, the result is whole."""
+    material, folder = cell.material, cell.record.identity.folder()
+    parts = {role: predict(cell.network, material.view, rows, material.recipe) for role, rows in ((VAL, material.val), (TEST, cell.test))}
+    predictions = Predictions(
+        id=cell.ids[np.concatenate([material.val, cell.test])],
+        split=np.repeat(list(parts), [len(logits) for logits in parts.values()]),
+        logits=np.concatenate(list(parts.values())),
+    )
+    tensors = {name: tensor.contiguous() for name, tensor in cell.network.state_dict().items()}
+    write_with(folder / "model.safetensors", lambda path: save_file(tensors, path))
+    write_predictions(predictions, folder)
+    write_record(replace(cell.record, history=state.history, metrics=best_metrics(state)), folder)
 
 
 def observe(shown: Progress, live: LiveRun) -> Observer:

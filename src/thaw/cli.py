@@ -1,0 +1,92 @@
+"""``thaw …``: what is not a stage."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from thaw.errors import exit_with_one_line
+from thaw.params import Params, read_params
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+
+@app.command()
+def check() -> None:
+    """Check params.yaml; silent if it is right."""
+    exit_with_one_line(lambda: read_params() and None)
+
+
+@app.command()
+def answer() -> None:
+    """Print the answer in five lines: winner, difference, cost, where the report is, how to see the runs."""
+    exit_with_one_line(_answer)
+
+
+@app.command()
+def readme() -> None:
+    """Write the result table into README.md."""
+    exit_with_one_line(_readme)
+
+
+@app.command()
+def phases(strategy: str) -> None:
+    """Print what STRATEGY trains when: phase, epochs, groups, rates, decay, tensors and scalars."""
+    exit_with_one_line(_phases, strategy)
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000) -> None:
+    """Open MLflow's UI on loopback, on this project's store."""
+    from thaw.tracking import QUIET, ui_command
+
+    command = ui_command(Path.cwd(), port)
+    print(f"MLflow: http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
+    os.execvpe(command[0], command, {**QUIET, **os.environ})
+
+
+@app.command()
+def tour(folder: Path = Path("tour")) -> None:
+    """Run the whole pipeline on scikit-learn's digits, small, in FOLDER; your own results stay as they are."""
+    from thaw.tour import run_tour
+
+    exit_with_one_line(lambda: run_tour(Path.cwd(), folder))
+
+
+def _read_results(params: Params):  # the type would import what `check` does not need
+    from thaw.reporting.results import read_results
+
+    scratch = [name for name, strategy in params.strategies.items() if strategy.start == "random"]
+    return read_results(params.runs(), scratch)
+
+
+def _answer() -> None:
+    from thaw.reporting.answer import answer_lines
+
+    print("\n".join(answer_lines(_read_results(read_params()))))
+
+
+def _readme() -> None:
+    from thaw.reporting.readme import readme_table, update_readme
+
+    update_readme(Path("README.md"), readme_table(_read_results(read_params())))
+
+
+def _phases(strategy: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from thaw.preview import preview
+
+    table = Table(title=f"strategies.{strategy}")
+    rows = preview(read_params(), strategy)
+    for column in rows[0]:
+        table.add_column(column, justify="left" if isinstance(rows[0][column], str) else "right")
+    for row in rows:
+        table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    app()

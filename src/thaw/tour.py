@@ -1,0 +1,101 @@
+"""A copy of the project in a folder of its own, with other dials: for the tour on digits, and for tests."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from thaw.errors import InputError
+
+DIALS: dict[str, Any] = {
+    "data.source": "digits",
+    "prepare.max_side": 32,
+    "split.folds": [0, 1],
+    "features.backbones": ["lite0"],
+    "backbones.lite0.image_size": 32,
+    "heads.C": [1.0e-3, 1.0e-2],
+    "heads.raw_pixels_side": 8,
+    "finetune.strategies": ["full", "lp_ft"],
+    "finetune.augment": "none",  # a digit does have an opinion about quarter turns
+    "strategies.full.phases.0.epochs": 1,
+    "strategies.lp_ft.phases.0.epochs": 1,
+    "strategies.lp_ft.phases.0.rates": {"*": 1.0e-4},  # so small images forgive less
+    "evaluate.bootstrap": 500,
+}
+"""Ten classes, no groups, two folds, one epoch: every stage in about a minute. Far too little training to conclude anything from."""
+
+PROJECT = ("dvc.yaml", "params.yaml", "README.md", "pyproject.toml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore", "src")
+
+
+def run_tour(project: Path, folder: Path) -> None:
+    """``dvc repro`` and the answer, in ``folder``; a second call runs only what has changed."""
+    copy_project(project, folder, DIALS)
+    for command in (["dvc", "repro"], ["thaw", "answer"]):
+        status = subprocess.run([sys.executable, "-m", *_module(command)], cwd=folder, env=environment(folder)).returncode
+        if status:
+            raise InputError(f"tour: `{' '.join(command)}` in {folder} ended with status {status}; its message stands above")
+    print(f"Everything is in {folder}; `cd {folder} && thaw ui` shows its runs")
+
+
+def copy_project(project: Path, folder: Path, dials: Mapping[str, Any]) -> None:
+    """Code and params without data and results, as a git repository with one commit; ``dials``: path in params.yaml -> value."""
+    if (folder / "dvc.lock").exists() and not (folder / ".tour").exists():
+        raise InputError(f"tour: {folder} holds a project of its own; choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ".tour").touch()
+    for name in PROJECT:
+        source, target = project / name, folder / name
+        if source.is_dir():
+            shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+    set_dials(folder / "params.yaml", dials)
+    if not (folder / ".git").exists():
+        _git(folder, "init", "--quiet", "--initial-branch=main")
+    _git(folder, "add", "--all")
+    author = ("-c", "user.name=thaw", "-c", "user.email=thaw@localhost")
+    _git(folder, *author, "commit", "--quiet", "--allow-empty", "--message", "thaw tour")
+
+
+def set_dials(file: Path, dials: Mapping[str, Any]) -> None:
+    """Edit values in place, comments kept. A path names mappings by key and lists by number, separated by dots."""
+    yaml = YAML()
+    yaml.width = 4096  # no line is broken
+    tree = yaml.load(file.read_text(encoding="utf-8"))
+    for path, value in dials.items():
+        *parents, last = path.split(".")
+        block: Any = tree
+        for part in parents:
+            block = block[_key(block, part)]
+        block[_key(block, last)] = value
+    with file.open("w", encoding="utf-8") as stream:
+        yaml.dump(tree, stream)
+
+
+def _key(block: Any, part: str) -> Any:
+    """Index or key that exists: a dial that is not there would change nothing, silently."""
+    key = int(part) if isinstance(block, list) else part
+    if key not in (range(len(block)) if isinstance(block, list) else block):
+        raise InputError(f"params.yaml: no {part!r} in {list(block)}")
+    return key
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """For commands in the copy: its own code, its own store, this interpreter first on the path."""
+    own = {key: value for key, value in os.environ.items() if key not in ("DVC_ROOT", "DVC_STAGE", "MLFLOW_TRACKING_URI")}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return own | {"PATH": path, "PYTHONPATH": str((folder / "src").resolve())}
+
+
+def _module(command: list[str]) -> list[str]:
+    return ["thaw.cli" if command[0] == "thaw" else command[0], *command[1:]]
+
+
+def _git(folder: Path, *arguments: str) -> None:
+    subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True)

@@ -1,0 +1,56 @@
+"""From the uint8 array to what a network sees: the checkpoint's own preprocessing, and augmentation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64, UInt8
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The preprocessing that a checkpoint was trained with; a wrong one costs points without a word (pytorch/vision issue 5958)."""
+
+    image_size: int  # px, what the network sees
+    native_size: int  # px, what the checkpoint saw
+    crop: float  # share of the resized side that the centre crop keeps
+    interpolation: str  # "bicubic" | "bilinear"
+    mean: tuple[float, float, float]  # of values in [0, 1]
+    std: tuple[float, float, float]
+
+    @property
+    def resize(self) -> int:
+        """Side to resize to, px, before the centre crop (floor, as timm does)."""
+        return int(self.image_size / self.crop)
+
+
+def evaluation_view(images: UInt8[np.ndarray, "N H W C"], recipe: Recipe, batch: int = 256) -> UInt8[torch.Tensor, "N C S S"]:
+    """Resize and centre crop, deterministic, still uint8: all that preprocessing does to pixels before normalisation."""
+    from torchvision.transforms import v2
+    from torchvision.transforms.v2 import functional as transform
+
+    mode = v2.InterpolationMode(recipe.interpolation)
+    views = []
+    for start in range(0, len(images), batch):
+        pixels = torch.from_numpy(np.array(images[start : start + batch])).permute(0, 3, 1, 2).contiguous()  # a copy: the map is read-only
+        resized = transform.resize(pixels, [recipe.resize, recipe.resize], interpolation=mode, antialias=True)
+        views.append(transform.center_crop(resized, [recipe.image_size, recipe.image_size]))
+    return torch.cat(views)
+
+
+def normalise(pixels: UInt8[torch.Tensor, "B C S S"], recipe: Recipe) -> Float32[torch.Tensor, "B 3 S S"]:
+    """To the checkpoint's scale; gray is repeated to three channels; channels-last, which convolutions on a CPU prefer."""
+    mean = torch.tensor(recipe.mean).view(1, 3, 1, 1)
+    std = torch.tensor(recipe.std).view(1, 3, 1, 1)
+    return ((pixels.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def dihedral(pixels: UInt8[torch.Tensor, "B C S S"], codes: Int64[np.ndarray, " B"]) -> UInt8[torch.Tensor, "B C S S"]:
+    """Apply one of the square's eight symmetries to each image: ``code % 4`` quarter turns, then a flip if ``code >= 4``."""
+    out = torch.empty_like(pixels)
+    for code in range(8):
+        rows = torch.from_numpy(np.flatnonzero(codes == code))
+        if len(rows):
+            turned = torch.rot90(pixels[rows], code % 4, dims=(2, 3))
+            out[rows] = turned.flip(3) if code >= 4 else turned
+    return out

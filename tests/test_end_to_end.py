@@ -1,0 +1,240 @@
+"""The pipeline as users run it: real DVC, real MLflow, real backbone, on digits, in a copy of the project. The tests go in order."""
+
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from thaw.params import read_params
+from thaw.runs import Identity, read_record
+from thaw.tour import DIALS, copy_project, environment, set_dials
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.slow
+CELLS = {f"finetune@lite0-{strategy}-{fold}" for strategy in ("full", "lp_ft") for fold in (0, 1)}
+STAGES = {"fetch", "prepare", "split", "features@lite0", "heads@lite0", "evaluate", "report", "track"} | CELLS
+RUN_FILES = {"record.json", "predictions.npz"}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    copy_project(ROOT, folder, DIALS | {"strategies.full.phases.0.epochs": 3})
+    return folder
+
+
+def dvc(project: Path, *arguments: str, status: int = 0) -> str:
+    """Output of a dvc command, which must end with ``status``."""
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(command, cwd=project, env=environment(project), capture_output=True, text=True, timeout=600)
+    output = done.stdout + done.stderr
+    assert done.returncode == status, output
+    return output
+
+
+def stages_run(output: str) -> set[str]:
+    return set(re.findall(r"Running stage '([^']+)'", output))
+
+
+def bytes_of(folder: Path) -> dict[str, str]:
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def mlflow_runs(project: Path) -> list[Any]:
+    """Every active run of the main experiment."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("thaw")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], max_results=1000))
+
+
+def check_mlflow_equals_the_records(project: Path) -> None:
+    """One run per run folder; params, tags, metrics and curves are the record's and the evaluation's."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    records = [read_record(Identity(*run).folder(project / "runs")) for run in read_params(project / "params.yaml").runs()]
+    runs = {run.data.tags["record_id"]: run for run in mlflow_runs(project)}
+    assert len(runs) == len(mlflow_runs(project)) == len(records)
+    tested = json.loads((project / "reports/metrics.json").read_text())["folds"]
+    for record in records:
+        run = runs[record.record_id]
+        assert run.info.status == "FINISHED"
+        assert (run.data.params["strategy"], run.data.params["backbone"], run.data.params["fold"]) == (
+            record.strategy,
+            record.backbone,
+            str(record.fold),
+        )
+        assert run.data.tags["data_sha256"] == record.inputs["data_sha256"] and len(run.data.tags["git_commit"]) == 40
+        for name, value in record.metrics.items():
+            if name.startswith("best_"):
+                assert run.data.metrics[name] == pytest.approx(value, rel=1e-12)
+        test_auc = tested[f"{record.backbone}/{record.strategy}"][str(record.fold)]["roc_auc"]
+        assert run.data.metrics["test_roc_auc"] == pytest.approx(test_auc, rel=1e-12)
+        for curve in ("train/loss", "val/auc"):
+            if record.history:
+                logged = [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, curve)]
+                assert logged == [(row["epoch"], pytest.approx(row[curve], rel=1e-12)) for row in record.history]
+
+
+def test_from_nothing_every_stage_runs_and_leaves_exactly_its_artefacts(project: Path) -> None:
+    output = dvc(project, "repro")
+    assert stages_run(output) == STAGES
+    assert "images/s" in output and "epoch 3 (all)" in output  # one line an epoch where there is no terminal
+    runs = {str(Identity(*run)) for run in read_params(project / "params.yaml").runs()}
+    assert {str(path.parent.relative_to(project / "runs")) for path in project.glob("runs/*/*/*/record.json")} == runs
+    assert {str(path.relative_to(project / "costs").with_suffix("")) for path in project.glob("costs/*/*/*.json")} == runs
+    for run in runs:
+        files = {path.name for path in (project / "runs" / run).iterdir()}
+        trained, linear = run.split("/")[1] in ("full", "lp_ft"), run.split("/")[1] not in ("knn", "metadata", "full", "lp_ft")
+        assert files == RUN_FILES | ({"model.safetensors"} if trained else {"head.safetensors"} if linear else set()), run
+    assert {path.name for path in (project / "reports").iterdir()} == {
+        *("metrics.json", "leaderboard.csv", "contrasts.csv", "curves.csv", "leakage.json", "report.md", "report.html", "figures"),
+    }
+    assert {path.name for path in (project / "data").iterdir()} - {".gitignore"} == {
+        *("raw", "index.csv", "dataset.json", "images.npy", "splits.csv", "features"),
+    }
+    assert list((project / ".thaw/resume").glob("*/*")) == []
+    assert not (project / "mlruns").exists()
+
+
+def test_git_sees_only_what_it_should_keep(project: Path) -> None:
+    changed = subprocess.run(["git", "status", "--porcelain", "-uall"], cwd=project, capture_output=True, text=True, check=True).stdout
+    paths = {line[3:] for line in changed.splitlines()}
+    assert {path for path in paths if not path.startswith("reports/")} == {"dvc.lock"}
+
+
+def test_mlflow_equals_the_records(project: Path) -> None:
+    check_mlflow_equals_the_records(project)
+
+
+def test_results_make_sense(project: Path) -> None:
+    """Digits are easy for a probe and impossible for labels in random order."""
+    pooled = json.loads((project / "reports/metrics.json").read_text())["pooled"]
+    assert pooled["lite0/linear_probe"]["roc_auc"] > 0.9 > 0.6 > pooled["lite0/shuffled_labels"]["roc_auc"] > 0.4
+    assert pooled["lite0/majority"]["accuracy"] < 0.15
+    assert pooled["lite0/lp_ft"]["roc_auc"] > 0.9
+
+
+def test_probe_is_the_start_of_lp_ft(project: Path) -> None:
+    """The head that lp_ft started from is the file of the same fold, and its hash is part of the record's identity."""
+    for fold in (0, 1):
+        head = project / f"runs/lite0/linear_probe/{fold}/head.safetensors"
+        started = read_record(project / f"runs/lite0/lp_ft/{fold}").inputs["head_sha256"]
+        assert started == hashlib.sha256(head.read_bytes()).hexdigest()
+        assert read_record(project / f"runs/lite0/full/{fold}").inputs["head_sha256"] is None
+
+
+def test_with_nothing_changed_only_track_runs(project: Path) -> None:
+    assert stages_run(dvc(project, "repro")) == {"track"}
+
+
+def test_editing_report_code_retrains_nothing(project: Path) -> None:
+    file = project / "src/thaw/reporting/wording.py"
+    original = file.read_text()
+    file.write_text(original + "\n# a change\n")
+    assert stages_run(dvc(project, "repro")) == {"report", "track"}
+    file.write_text(original)
+    dvc(project, "repro")
+
+
+def test_a_forced_cell_gives_the_same_bytes_and_no_second_run(project: Path) -> None:
+    cell = project / "runs/lite0/lp_ft/0"
+    before = bytes_of(cell)
+    output = dvc(project, "repro", "--force", "--single-item", "finetune@lite0-lp_ft-0")
+    assert stages_run(output) == {"finetune@lite0-lp_ft-0"}
+    assert bytes_of(cell) == before
+    record_id = read_record(cell).record_id
+    assert Counter(run.data.tags["record_id"] for run in mlflow_runs(project))[record_id] == 1
+    dvc(project, "repro")
+    check_mlflow_equals_the_records(project)
+
+
+def training_process(dvc_process: psutil.Process) -> psutil.Process | None:
+    """The python process of the cell that dvc is running."""
+    for child in dvc_process.children(recursive=True):
+        if "thaw.stages.finetune" in child.cmdline() and "python" in Path(child.cmdline()[0]).name:
+            return child
+    return None
+
+
+def wait_for_checkpoint(project: Path, process: subprocess.Popen[bytes]) -> None:
+    limit = time.monotonic() + 120
+    while not list((project / ".thaw/resume").glob("*/state.safetensors")):
+        assert process.poll() is None and time.monotonic() < limit, "no checkpoint came"
+        time.sleep(0.02)
+
+
+def test_a_killed_cell_goes_on_to_the_same_bytes(project: Path) -> None:
+    cell = project / "runs/lite0/full/0"
+    before = bytes_of(cell)
+    command = [sys.executable, "-m", "dvc", "repro", "--force", "--single-item", "finetune@lite0-full-0"]
+    process = subprocess.Popen(command, cwd=project, env=environment(project), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for_checkpoint(project, process)
+    trainer = training_process(psutil.Process(process.pid))
+    assert trainer is not None
+    os.kill(trainer.pid, signal.SIGKILL)
+    assert process.wait(60) != 0
+    assert not (cell / "record.json").exists()
+    dvc(project, "repro", "--force", "--single-item", "finetune@lite0-full-0")  # forced: DVC still has the result from before the kill
+    assert bytes_of(cell) == before
+    assert json.loads((project / "costs/lite0/full/0.json").read_text())["resumed"] is True
+    assert list((project / ".thaw/resume").glob("*/*")) == []
+    dvc(project, "repro")
+    check_mlflow_equals_the_records(project)
+
+
+def test_editing_one_strategy_reruns_that_strategy(project: Path) -> None:
+    untouched = {run: bytes_of(project / "runs/lite0" / run) for run in ("lp_ft", "linear_probe")}
+    earlier = {read_record(project / f"runs/lite0/full/{fold}").record_id for fold in (0, 1)}
+    set_dials(project / "params.yaml", {"strategies.full.phases.0.rates": {"*": 1.0e-4}})
+    output = dvc(project, "repro")
+    assert stages_run(output) == {"finetune@lite0-full-0", "finetune@lite0-full-1", "evaluate", "report", "track"}
+    assert {run: bytes_of(project / "runs/lite0" / run) for run in untouched} == untouched
+    assert not earlier & {run.data.tags["record_id"] for run in mlflow_runs(project)}
+    check_mlflow_equals_the_records(project)
+
+
+@pytest.mark.parametrize(
+    ("dial", "value", "said"),
+    [
+        ("finetune.strategies", ["full", "lpft"], "params.yaml: finetune.strategies: unknown name 'lpft'; did you mean 'lp_ft'?"),
+        ("features.backbones", ["lit0"], "params.yaml: features.backbones: unknown name 'lit0'; did you mean 'lite0'?"),
+        ("strategies.full.phases.0.rates", {"haed": 1.0}, "strategies.full.phases[0].rates: 'haed' matches nothing that trains here"),
+        ("strategies.full.start", "pretraned", "strategies.full.start: unknown value 'pretraned'; did you mean 'pretrained'?"),
+    ],
+)
+def test_a_mistake_in_params_is_one_line_and_loses_nothing(project: Path, dial: str, value: Any, said: str) -> None:
+    original = (project / "params.yaml").read_text()
+    set_dials(project / "params.yaml", {dial: value})
+    output = dvc(project, "repro", status=255)
+    assert said in output and "Traceback" not in output
+    (project / "params.yaml").write_text(original)
+    assert stages_run(dvc(project, "repro", "--pull")) <= {"track"}
+
+
+def test_a_clone_pulls_everything_trains_nothing_and_shows_every_run(project: Path, tmp_path: Path) -> None:
+    dvc(project, "remote", "add", "--default", "store", str(tmp_path / "remote"))
+    dvc(project, "push", "--run-cache")
+    subprocess.run(["git", "add", "--all"], cwd=project, check=True)
+    author = ["-c", "user.name=thaw", "-c", "user.email=thaw@localhost"]
+    subprocess.run(["git", *author, "commit", "--quiet", "-m", "results"], cwd=project, check=True)
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(project), str(clone)], check=True)
+    assert not (clone / "runs").exists()
+    assert stages_run(dvc(clone, "repro", "--pull")) == {"track"}
+    check_mlflow_equals_the_records(clone)
+    report = bytes_of(project / "reports")
+    assert bytes_of(clone / "reports") == report

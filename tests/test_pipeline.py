@@ -1,0 +1,85 @@
+"""dvc.yaml says what the stages really are made of, read and write."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from thaw.closure import OBSERVERS, PARSER, file_of, import_closure
+from thaw.params import CONTROLS, HEADS
+
+ROOT = Path(__file__).parents[1]
+STAGES: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
+NAMES_ONLY = {"features.backbones", "finetune.backbones", "finetune.strategies"}  # fetch: declared so that a wrong name is told first
+
+
+def test_the_stages_are_the_modules_of_stages() -> None:
+    modules = {path.stem for path in (ROOT / "src/thaw/stages").glob("*.py")} - {"__init__"}
+    assert set(STAGES) == modules
+    for name, stage in STAGES.items():
+        assert stage["cmd"].split()[:3] == ["python", "-m", f"thaw.stages.{name}"]
+
+
+@pytest.mark.parametrize("name", [name for name in STAGES if name != "track"])
+def test_deps_are_complete(name: str) -> None:
+    """DVC does not follow imports (treeverse/dvc issue 9195): a stage must name every source file that can change its result."""
+    named = {dep for dep in STAGES[name]["deps"] if dep.startswith("src/")}
+    assert named == {str(path.relative_to(ROOT)) for path in import_closure(f"thaw.stages.{name}")}
+
+
+def test_the_closure_follows_imports_inside_functions_and_packages() -> None:
+    fetch = {path.name for path in import_closure("thaw.stages.fetch")}
+    assert {"elpv.py", "digits.py", "errors.py", "__init__.py"} <= fetch
+    assert not fetch & {"params.py", "tracking.py", "heads.py"}
+    assert {file_of(name) for name in (*OBSERVERS, PARSER)} <= set(import_closure("thaw.stages.finetune", leave_out=frozenset()))
+
+
+@pytest.mark.parametrize("name", [name for name in STAGES if name != "track"])
+def test_params_are_those_that_the_stage_reads(name: str) -> None:
+    declared = set(STAGES[name].get("params", []))
+    read = set()
+    for node in ast.walk(ast.parse((ROOT / f"src/thaw/stages/{name}.py").read_text())):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute) and _is_params(node.value.value):
+            read.add(f"{node.value.attr}.{node.attr}")
+        elif isinstance(node, ast.Attribute) and _is_params(node.value):
+            read.add(node.attr)
+    if "runs" in read:
+        read |= {*NAMES_ONLY, "split.folds"}
+    found = {path for path in read if not any(path.startswith(f"{other}.") for other in declared)} - {"runs", "track", "track.experiment"}
+    covered = {path for path in found if _covered(path, declared)}
+    blocks = {path for path in found if "." not in path and any(other.startswith(f"{path}.") for other in found | declared)}
+    assert found - covered - blocks == set(), "read but not declared"
+    unread = {path for path in declared if not any(_overlap(path, other) for other in read)}
+    assert unread == (NAMES_ONLY if name == "fetch" else set()), "declared but not read"
+
+
+def _is_params(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == "params"
+
+
+def _covered(path: str, declared: set[str]) -> bool:
+    return any(path == other or path.startswith(f"{other}.") or other.startswith(f"{path}.${{") for other in declared)
+
+
+def _overlap(path: str, other: str) -> bool:
+    return path == other or path.startswith(f"{other}.") or other.startswith(f"{path}.")
+
+
+def test_heads_declares_a_folder_for_every_head_and_control() -> None:
+    outs = STAGES["heads"]["outs"]
+    expected = [f"{root}/${{item.backbone}}/{name}" for root in ("runs", "costs") for name in (*HEADS, *CONTROLS)]
+    assert outs == expected
+
+
+def test_reports_are_kept_by_git_and_everything_else_by_dvc() -> None:
+    for stage in STAGES.values():
+        for out in [*stage.get("outs", []), *stage.get("metrics", [])]:
+            path, cached = (out, True) if isinstance(out, str) else (next(iter(out)), next(iter(out.values()))["cache"])
+            assert cached != path.startswith("reports/"), path
+
+
+def test_what_differs_from_run_to_run_makes_nothing_but_the_report_and_track_rerun() -> None:
+    assert {name for name, stage in STAGES.items() if "costs" in stage["deps"]} == {"report", "track"}
+    assert STAGES["track"]["always_changed"] and "outs" not in STAGES["track"]
