@@ -8,7 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from thaw.closure import OBSERVERS, PARSER, file_of, import_closure
-from thaw.params import CONTROLS, HEADS
+from thaw.runs import CONTROLS, HEADS
 
 ROOT = Path(__file__).parents[1]
 STAGES: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]

@@ -8,9 +8,10 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from thaw.cli import app
-from thaw.params import CONTROLS, HEADS, read_params
+from thaw.params import read_params
 from thaw.reporting.readme import readme_is_current, readme_table
 from thaw.reporting.results import read_results
+from thaw.runs import CONTROLS, HEADS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

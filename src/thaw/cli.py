@@ -14,8 +14,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 @app.command()
 def check() -> None:
-    """Check params.yaml; silent if it is right."""
-    exit_with_one_line(lambda: read_params() and None)
+    """Check params.yaml, down to the blocks that every enabled strategy trains; silent if it is right."""
+    exit_with_one_line(_check)
 
 
 @app.command()
@@ -39,11 +39,7 @@ def phases(strategy: str) -> None:
 @app.command()
 def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000) -> None:
     """Open MLflow's UI on loopback, on this project's store."""
-    from thaw.tracking import QUIET, ui_command
-
-    command = ui_command(Path.cwd(), port)
-    print(f"MLflow: http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
-    os.execvpe(command[0], command, {**QUIET, **os.environ})
+    exit_with_one_line(lambda: _ui(port))
 
 
 @app.command()
@@ -59,6 +55,24 @@ def _read_results(params: Params):  # the type would import what `check` does no
 
     scratch = [name for name, strategy in params.strategies.items() if strategy.start == "random"]
     return read_results(params.runs(), scratch)
+
+
+def _check() -> None:
+    params = read_params()
+    if params.finetune.backbones:
+        from thaw.preview import preview
+
+        for strategy in params.finetune.strategies:
+            preview(params, strategy)
+
+
+def _ui(port: int) -> None:
+    from thaw.tracking import QUIET, ui_command
+
+    read_params()  # only a project has a store
+    command = ui_command(Path.cwd(), port)
+    print(f"MLflow: http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
+    os.execvpe(command[0], command, {**QUIET, **os.environ})
 
 
 def _answer() -> None:

@@ -1,8 +1,10 @@
 """One way to say that the input is wrong: what, where, how to mend it, in one line."""
 
 import difflib
+import inspect
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 
 class InputError(Exception):
@@ -17,9 +19,22 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 
 def exit_with_one_line(main: Callable[..., None], *args: str) -> None:
-    """Run an entry point; an `InputError` becomes one line on stderr and exit status 1, anything else stays a traceback."""
+    """Run an entry point. What the user can mend becomes one line on stderr and exit status 1, anything else stays a traceback."""
     try:
+        _check_arguments(main, args)
         main(*args)
     except InputError as error:
         print(f"thaw: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+    except FileNotFoundError as error:
+        missing = error.filename or " ".join(str(error).split())  # some libraries name the file in the message alone
+        print(f"thaw: missing: {missing}; `dvc repro` makes what the pipeline makes", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _check_arguments(main: Callable[..., None], args: tuple[str, ...]) -> None:
+    try:
+        inspect.signature(main).bind(*args)
+    except TypeError:
+        names = " ".join(name.upper() for name in inspect.signature(main).parameters)
+        raise InputError(f"{Path(sys.argv[0]).stem}: takes {names or 'no arguments'}, got {' '.join(args) or 'nothing'}") from None

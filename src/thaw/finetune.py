@@ -24,7 +24,7 @@ from thaw.views import Recipe, dihedral, normalise
 
 @dataclass(frozen=True)
 class Material:
-    """What a cell learns from. Test rows are not here: the loop cannot see them."""
+    """What a cell learns from. Labels of test rows are -1: the loop cannot see them, and a use of one is an error."""
 
     view: UInt8[torch.Tensor, "N C S S"]
     labels: Int[torch.Tensor, " N"]
@@ -60,7 +60,7 @@ def train(
     Raises `InputError` at the first loss that is not finite, with the step and the rates.
     """
     state, moments = load_training(checkpoint, network) if checkpoint.exists() else (Training(), {})
-    steps = math.ceil(len(material.train) / batch_size)
+    steps = max(1, min(math.ceil(len(material.train) / batch_size), len(material.train) // 2))  # no batch of one
     for number in range(state.phase, len(phases)):
         phase = phases[number]
         apply_freeze(network, phase)
@@ -82,12 +82,13 @@ def train(
                 loss.backward()
                 losses.append(loss.item() * len(rows))
                 if not math.isfinite(losses[-1]):
-                    raise InputError(_not_finite(phase, epoch, step, optimiser))
+                    raise InputError(_not_finite(phase, epoch, step + 1, optimiser))
                 optimiser.step()
                 observer.advance(len(rows))
-            figures = validation_figures(
-                predict(network, material.view, material.val, material.recipe), material.labels[material.val].numpy()
-            )
+            logits = predict(network, material.view, material.val, material.recipe)
+            if not np.isfinite(logits).all():
+                raise InputError(_not_finite(phase, epoch, steps, optimiser))
+            figures = validation_figures(logits, material.labels[material.val].numpy())
             row = {"epoch": overall, "phase": phase.name, "train/loss": sum(losses) / len(material.train)}
             row |= {f"val/{name}": None if math.isnan(value) else value for name, value in figures.items()}
             row |= {f"lr/{name}": rate for name, rate in _rates(phase, optimiser).items()}
@@ -143,5 +144,5 @@ def _rates(phase: ResolvedPhase, optimiser: torch.optim.Optimizer) -> dict[str, 
 
 def _not_finite(phase: ResolvedPhase, epoch: int, step: int, optimiser: torch.optim.Optimizer) -> str:
     rates = ", ".join(f"{name} {rate:.3g}" for name, rate in _rates(phase, optimiser).items())
-    place = f"phase {phase.name}, epoch {epoch + 1}, step {step + 1}"
+    place = f"phase {phase.name}, epoch {epoch + 1}, step {step}"
     return f"the loss is not finite at {place} (rates: {rates}); lower the phase's rates in params.yaml"

@@ -41,7 +41,8 @@ def select(train: str, blocks: Mapping[str, Sequence[str]], norm: frozenset[str]
         return _tensors(blocks, backbone[-k:]) | head
     if train in blocks:
         return frozenset(blocks[train]) | head
-    raise InputError(f"{where}.train: unknown {train!r}; {nearest(train, ['head', 'all', 'norm', 'last_1', *backbone])}")
+    valid = ["head", "all", "norm", *(f"last_{k + 1}" for k in range(len(backbone))), *backbone]
+    raise InputError(f"{where}.train: unknown {train!r}; {nearest(train, valid)}")
 
 
 def partition(
@@ -61,7 +62,8 @@ def partition(
     for pattern, rate in rates.items():
         members = {name for block, names in blocks.items() if _matches(pattern, block) for name in names} & left
         if not members:
-            raise InputError(f"{where}.rates: {pattern!r} matches nothing that trains here; blocks: {', '.join(blocks)} (and backbone, *)")
+            hint = nearest(pattern, [*blocks, "backbone", "*"])
+            raise InputError(f"{where}.rates: {pattern!r} matches nothing that trains here; {hint}")
         left -= members
         if rate > 0:
             groups += _split_by_decay(pattern, rate, weight_decay, members, undecayed)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
+from thaw.errors import InputError
 from thaw.index import Dataset, labels_of
 from thaw.metrics import validation_figures
 from thaw.splits import TEST, TRAIN, VAL, make_splits, rows_of
@@ -21,7 +22,10 @@ def audit(index: pd.DataFrame, dataset: Dataset, splits: pd.DataFrame, method: s
     ids = index["id"].tolist()
 
     def position_auc(kind: str) -> float | None:
-        other = splits if kind == method else make_splits(labels, groups, ids, kind, n_folds, validation, seed)
+        try:
+            other = splits if kind == method else make_splits(labels, groups, ids, kind, n_folds, validation, seed)
+        except InputError:  # the data cannot fill the split that was not chosen: there is nothing to compare with
+            return None
         return position_only_auc(labels, other["fold"].to_numpy())
 
     stratified = position_auc("stratified")
@@ -76,9 +80,16 @@ def position_only_auc(labels: Int[np.ndarray, " N"], fold: Int[np.ndarray, " N"]
 def position_logits(
     position: Float[np.ndarray, " n"], labels: Int[np.ndarray, " n"], asked: Float[np.ndarray, " m"], k: int, n_classes: int
 ) -> Float[np.ndarray, "m K"]:
-    """Log of the smoothed class shares among the ``k`` nearest rows."""
+    """Log of the smoothed class shares among the ``k`` nearest rows.
+
+    ``position`` ascends, so that the 2 k rows around the asked place hold the nearest k: memory is O(m k), not O(m n).
+    """
     k = min(k, len(position))
-    nearest = np.argsort(np.abs(asked[:, None] - position[None, :]), axis=1, kind="stable")[:, :k]
+    width = min(2 * k, len(position))
+    first = np.clip(np.searchsorted(position, asked) - k, 0, len(position) - width)
+    window = first[:, None] + np.arange(width)
+    order = np.argsort(np.abs(asked[:, None] - position[window]), axis=1, kind="stable")[:, :k]
+    nearest = np.take_along_axis(window, order, axis=1)
     counts = np.stack([(labels[nearest] == c).sum(axis=1) for c in range(n_classes)], axis=1)
     return np.log((counts + 1 / n_classes) / (k + 1)).astype(np.float32)
 
@@ -110,7 +121,11 @@ def in_words(found: dict[str, Any], grouped: bool) -> list[str]:
     if auc["this_split"] is not None:
         words.append(
             f"A predictor that sees only the position in the file, no pixels, reaches an AUC of {auc['this_split']:.2f} under this split"
-            + (f" ({auc['stratified']:.2f} under plain stratified folds, {auc['grouped']:.2f} under grouped ones)." if grouped else ".")
+            + (
+                f" ({_told(auc['stratified'])} under plain stratified folds, {_told(auc['grouped'])} under grouped ones)."
+                if grouped
+                else "."
+            )
         )
         leaks = auc["this_split"] > 0.65
         words.append(
@@ -119,6 +134,10 @@ def in_words(found: dict[str, Any], grouped: bool) -> list[str]:
             else "That is near chance: the order of the file does not help under this split."
         )
     return words
+
+
+def _told(auc: float | None) -> str:
+    return "not defined" if auc is None else f"{auc:.2f}"
 
 
 def _unequal_pairs(values: list[object]) -> int:

@@ -11,11 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from ruamel.yaml import YAML, YAMLError
 
 from thaw.errors import InputError, nearest
-
-CONTROLS = ("majority", "metadata", "raw_pixels", "shuffled_labels")
-"""Head strategies that no one would use: what a result must beat before it means anything."""
-HEADS = ("linear_probe", "ridge", "nearest_centroid", "knn")
-"""Head strategies that are candidates."""
+from thaw.runs import CONTROLS, HEADS
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]  # stage names are made of these
 Seed = Annotated[int, Field(ge=0, lt=2**31)]

@@ -16,4 +16,4 @@ def preview(params: Params, strategy: str) -> list[dict[str, Any]]:
     chosen, settings = params.strategies[strategy], params.backbones[(params.finetune.backbones or params.features.backbones)[0]]
     backbone = build_backbone(settings.weights, settings.image_size, random_seed=0)  # shapes do not depend on the weights
     network = Network(backbone.encoder, backbone.dim, n_classes=2)
-    return group_table(network, resolve(network, backbone.blocks, chosen.phases, chosen.norm, f"strategies.{strategy}"))
+    return group_table(network, resolve(network, backbone.blocks, chosen.phases, chosen.norm, f"params.yaml: strategies.{strategy}"))

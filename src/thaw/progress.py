@@ -29,9 +29,14 @@ class Progress:
         print(f"{self.what}: {text}", flush=True)
 
     @property
+    def seconds(self) -> float:
+        """Wall clock since the start."""
+        return time.perf_counter() - self.start
+
+    @property
     def rate(self) -> float:
         """Images per second since the start."""
-        return (self.done - self.skipped) / max(time.perf_counter() - self.start, 1e-9)
+        return (self.done - self.skipped) / max(self.seconds, 1e-9)
 
 
 class BarProgress(Progress):

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from typing import Any
 
+SOURCES = ("src", "params.yaml", "dvc.yaml", "requirements.txt")  # not dvc.lock or reports/, which a run itself rewrites
+
 
 def cost_of(seconds: float, images_seen: int, trainable_parameters: int, resumed: bool) -> dict[str, Any]:
     """The content of a cost file. ``seconds``: wall clock of training; ``images_seen``: training images, repeats included."""
@@ -20,8 +22,8 @@ def cost_of(seconds: float, images_seen: int, trainable_parameters: int, resumed
 
 
 def commit() -> dict[str, Any]:
-    """The code's commit, and whether tracked files differ from it."""
-    return {"git_commit": _git("rev-parse", "HEAD"), "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no"))}
+    """The code's commit, and whether the files that decide results differ from it."""
+    return {"git_commit": _git("rev-parse", "HEAD"), "git_dirty": bool(_git("status", "--porcelain", "--", *SOURCES))}
 
 
 def _peak_memory_mb() -> float:

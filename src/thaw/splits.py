@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from jaxtyping import Int
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from thaw.errors import InputError
 from thaw.files import sha256_of_value, write_with
@@ -27,11 +26,16 @@ def make_splits(
     table = pd.DataFrame({"id": ids, "fold": fold})
     for k in range(n_folds):
         rest = np.flatnonzero(fold != k)
-        n_parts = max(2, round(1 / validation))
+        n_parts = max(2, min(round(1 / validation), len(np.unique(groups[rest]))))
         part = _parts(labels[rest], groups[rest], method, n_parts, derive_seed(seed, "validation", k))
         role = np.where(fold == k, TEST, TRAIN).astype(object)
         role[rest[part == _most_typical(part, labels[rest], validation)]] = VAL
         table[f"role_{k}"] = role
+        if min(len(np.unique(labels[role == part])) for part in (VAL, TEST)) < 2:
+            raise InputError(
+                f"split: fold {k} has one class only to validate or to test on; "
+                "use fewer folds (split.folds), a larger split.validation or another split.seed"
+            )
         missing = set(np.unique(labels)) - set(labels[role == TRAIN])
         if missing:
             raise InputError(
@@ -50,17 +54,22 @@ def read_splits(path: Path) -> pd.DataFrame:
 
 
 def rows_of(table: pd.DataFrame, fold: int, role: str) -> Int[np.ndarray, " n"]:
-    """Row numbers of one role in one fold."""
+    """Row numbers of one role in one fold. Raises `InputError` for a fold that the split does not have."""
+    if f"role_{fold}" not in table:
+        raise InputError(f"data/splits.csv: has no fold {fold}; its folds are 0 to {sum(str(c).startswith('role_') for c in table) - 1}")
     return np.flatnonzero((table[f"role_{fold}"] == role).to_numpy())
 
 
 def fold_sha256(table: pd.DataFrame, fold: int) -> str:
     """Identity of one fold's roles."""
+    rows_of(table, fold, TEST)  # says so where there is no such fold
     return sha256_of_value(table[["id", f"role_{fold}"]].values.tolist())
 
 
 def _parts(labels: np.ndarray, groups: np.ndarray, method: str, n_parts: int, seed: int) -> Int[np.ndarray, " N"]:
     """Part number of every row. Where each row is its own group the plain splitter balances better and is faster."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
     alone = method == "stratified" or len(np.unique(groups)) == len(groups)
     splitter = (StratifiedKFold if alone else StratifiedGroupKFold)(n_parts, shuffle=True, random_state=seed)
     part = np.empty(len(labels), dtype=np.int64)

@@ -16,7 +16,9 @@ DIALS: dict[str, Any] = {
     "data.source": "digits",
     "prepare.max_side": 32,
     "split.folds": [0, 1],
+    "split.method": "grouped",
     "features.backbones": ["lite0"],
+    "finetune.backbones": ["lite0"],
     "backbones.lite0.image_size": 32,
     "heads.C": [1.0e-3, 1.0e-2],
     "heads.raw_pixels_side": 8,
@@ -25,6 +27,9 @@ DIALS: dict[str, Any] = {
     "strategies.full.phases.0.epochs": 1,
     "strategies.lp_ft.phases.0.epochs": 1,
     "strategies.lp_ft.phases.0.rates": {"*": 1.0e-4},  # so small images forgive less
+    "evaluate.reference": "linear_probe",
+    "evaluate.reference_backbone": "lite0",
+    "evaluate.primary": "roc_auc",
     "evaluate.bootstrap": 500,
 }
 """Ten classes, no groups, two folds, one epoch: every stage in about a minute. Far too little training to conclude anything from."""
@@ -44,8 +49,10 @@ def run_tour(project: Path, folder: Path) -> None:
 
 def copy_project(project: Path, folder: Path, dials: Mapping[str, Any]) -> None:
     """Code and params without data and results, as a git repository with one commit; ``dials``: path in params.yaml -> value."""
-    if (folder / "dvc.lock").exists() and not (folder / ".tour").exists():
-        raise InputError(f"tour: {folder} holds a project of its own; choose another folder")
+    if not (project / "params.yaml").exists():
+        raise InputError(f"tour: {project} is not the project's folder; run inside it")
+    if folder.exists() and any(folder.iterdir()) and not (folder / ".tour").exists():
+        raise InputError(f"tour: {folder} is not empty and not an earlier tour; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ".tour").touch()
     for name in PROJECT:

@@ -8,22 +8,27 @@ import numpy as np
 
 from thaw.allocator import keep_freed_memory
 from thaw.backbones import build_backbone
-from thaw.errors import exit_with_one_line
+from thaw.errors import InputError, exit_with_one_line, nearest
 from thaw.features import extract
 from thaw.files import write_json, write_with
 from thaw.params import read_params
 from thaw.progress import progress
+from thaw.provenance import cost_of
+from thaw.runs import COSTS
 from thaw.views import evaluation_view
 
 
 def main(name: str) -> None:
     params = read_params()
+    if name not in params.backbones:
+        raise InputError(f"params.yaml: backbones: unknown name {name!r}; {nearest(name, params.backbones)}")
     settings = params.backbones[name]
     keep_freed_memory()
     backbone = build_backbone(settings.weights, settings.image_size)
     view = evaluation_view(np.load("data/images.npy", mmap_mode="r"), backbone.recipe)
     with progress(f"features@{name}", len(view)) as shown:
         X = extract(backbone.encoder, view, backbone.recipe, params.features.batch_size, shown.advance)
+        seconds = shown.seconds
         shown.line(f"{X.shape[0]} images of {settings.image_size} px -> {X.shape[1]} features, {shown.rate:,.0f} images/s")
     folder = Path("data/features") / name
     write_with(folder / "features.npy", lambda path: _save(path, X))
@@ -36,6 +41,7 @@ def main(name: str) -> None:
         "precision": "float32",
     }
     write_json(folder / "manifest.json", manifest)
+    write_json(COSTS / name / "features.json", cost_of(seconds, len(X), 0, resumed=False))
 
 
 def _save(path: Path, X: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -25,11 +26,14 @@ def main() -> None:
         table, bad = check_files(fetched.table, RAW, shown)
         if bad and params.data.on_bad == "stop":
             raise InputError(f"fetch: {len(bad)} files are not images: {_listed(bad)}; mend them or set data.on_bad: quarantine")
+        if table.empty:
+            raise InputError(f"fetch: none of the {len(bad)} files is an image: {_listed(bad)}")
         for path, reason in bad:
             print(f"fetch: left out {path} ({reason})", file=sys.stderr)
         shown.line(f"{fetched.dataset.name}: {len(table)} images, {shown.rate:,.0f} images/s checked")
     write_index(table, Path("data/index.csv"))
-    write_dataset(fetched.dataset, Path("data/dataset.json"))
+    left_out = [f"{len(bad)} files that are not images were left out: {_listed(bad)}."] if bad else []
+    write_dataset(replace(fetched.dataset, notes=fetched.dataset.notes + left_out), Path("data/dataset.json"))
 
 
 def check_files(table: pd.DataFrame, raw: Path, shown: Progress) -> tuple[pd.DataFrame, list[tuple[str, str]]]:

@@ -1,5 +1,6 @@
 """finetune@B-S-F: one cell = backbone x strategy x fold: independent, restartable, and cached by DVC."""
 
+import hashlib
 import shutil
 import signal
 import sys
@@ -67,6 +68,8 @@ def main(backbone: str, strategy: str, fold: str) -> None:
         raise InputError(f"params.yaml: strategies: unknown name {strategy!r}; {nearest(strategy, params.strategies)}")
     if backbone not in params.backbones:
         raise InputError(f"params.yaml: backbones: unknown name {backbone!r}; {nearest(backbone, params.backbones)}")
+    if not fold.isdecimal():
+        raise InputError(f"finetune: fold {fold!r} is not a number; for example `dvc repro finetune@{backbone}-{strategy}-0`")
     cell = assemble(params, Identity(backbone, strategy, int(fold)))
     with sole_owner(cell.record.record_id) as folder:
         run(cell, params.finetune.batch_size, params.finetune.augment, params.selection.metric, params.track.experiment, folder)
@@ -84,12 +87,14 @@ def assemble(params: Params, identity: Identity) -> Cell:
     head = replace(identity, strategy="linear_probe").folder() / "head.safetensors" if strategy.start == "linear_probe" else None
     if head is not None:
         network.head.load_state_dict(load_file(head))
-    phases = resolve(network, backbone.blocks, strategy.phases, strategy.norm, f"strategies.{identity.strategy}")
+    phases = resolve(network, backbone.blocks, strategy.phases, strategy.norm, f"params.yaml: strategies.{identity.strategy}")
+    view = evaluation_view(np.load("data/images.npy", mmap_mode="r"), backbone.recipe)
     recipe = asdict(backbone.recipe)
     dials = {"batch_size": params.finetune.batch_size, "augment": params.finetune.augment, "metric": params.selection.metric}
     inputs = {
         "identity": str(identity),
         "data_sha256": data_sha256(index, dataset),
+        "view_sha256": hashlib.sha256(view.numpy().data).hexdigest(),
         "split_sha256": fold_sha256(splits, fold),
         "weights_sha256": backbone.weights_sha256,
         "head_sha256": None if head is None else sha256_of_file(head),
@@ -115,8 +120,8 @@ def assemble(params: Params, identity: Identity) -> Cell:
         preprocessing=recipe,
     )
     ids = index["id"].to_numpy().astype(str)
-    view = evaluation_view(np.load("data/images.npy", mmap_mode="r"), backbone.recipe)
     train_rows, val_rows, test_rows = (rows_of(splits, fold, role) for role in (TRAIN, VAL, TEST))
+    labels[test_rows] = -1
     material = Material(view, torch.from_numpy(labels), id_numbers(ids.tolist()), train_rows, val_rows, backbone.recipe)
     return Cell(network, phases, material, test_rows, ids, record)
 

@@ -1,5 +1,6 @@
 """heads@B: frozen features -> a run for every head strategy and control, in every fold. The backbone never runs."""
 
+import hashlib
 import sys
 import time
 from collections.abc import Callable
@@ -28,11 +29,13 @@ from thaw.heads import (
 )
 from thaw.index import Dataset, data_sha256, labels_of, read_dataset, read_index
 from thaw.metrics import validation_figures
-from thaw.params import CONTROLS, HEADS, Heads, read_params
+from thaw.params import Heads, read_params
 from thaw.progress import progress
 from thaw.provenance import cost_of
 from thaw.randomness import derive_seed
 from thaw.runs import (
+    CONTROLS,
+    HEADS,
     Identity,
     Predictions,
     Record,
@@ -67,9 +70,9 @@ def main(backbone: str) -> None:
         "position": np.arange(len(index), dtype=np.float64)[:, None],
     }
     fits = strategies(params.heads, params.selection.metric, len(dataset.classes))
+    seen = {source: hashlib.sha256(np.ascontiguousarray(X).data).hexdigest() for source, X in inputs.items()}
     common = {
         "data_sha256": data_sha256(index, dataset),
-        "weights_sha256": manifest["weights_sha256"],
         "code_sha256": code_sha256(import_closure("thaw.stages.heads")),
         "libraries": library_versions(),
     }
@@ -81,8 +84,11 @@ def main(backbone: str) -> None:
                 identity = Identity(backbone, name, number)
                 shown.note(f"fold {number}, {name}")
                 seed = derive_seed(params.heads.seed, "heads", number)
-                settings = settings | {"metric": params.selection.metric, "preprocessing": manifest["preprocessing"]}
-                said = common | {"identity": str(identity), "split_sha256": fold_sha256(splits, number), "seed": seed, "settings": settings}
+                settings = settings | {"metric": params.selection.metric}
+                said = common | {"weights_sha256": None, "preprocessing": {}, "inputs_sha256": seen[source]}
+                if source == "features":
+                    said |= {"weights_sha256": manifest["weights_sha256"], "preprocessing": manifest["preprocessing"]}
+                said |= {"identity": str(identity), "split_sha256": fold_sha256(splits, number), "seed": seed, "settings": settings}
                 auc = fit_and_write(identity, inputs[source], labels, index, dataset, fold, fit, said)
                 reached.append(f"{name} {auc:.3f}")
                 shown.advance(1)
@@ -149,7 +155,7 @@ def fit_and_write(
         history=[],
         metrics={f"best_val_{name}": value for name, value in figures.items() if not np.isnan(value)} | fitted.chosen,
         trainable_parameters=trainable,
-        preprocessing=inputs["settings"]["preprocessing"],
+        preprocessing=inputs["preprocessing"],
     )
     folder = identity.folder()
     if fitted.head is not None:
