@@ -12,11 +12,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
 from thaw.params import read_params
-from thaw.runs import Identity, read_record
+from thaw.runs import Identity, read_predictions, read_record
 from thaw.tour import DIALS, copy_project, environment, set_dials
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +61,12 @@ def mlflow_runs(project: Path) -> list[Any]:
     return list(client.search_runs([experiment.experiment_id], max_results=1000))
 
 
+def _settings(settings: dict[str, Any]) -> list[tuple[str, str]]:
+    """Top-level scalars of a record's settings and each phase's epochs, as MLflow shows them."""
+    plain = [(name, str(value)) for name, value in settings.items() if isinstance(value, str | int | float)]
+    return plain + [(f"phases.{number}.epochs", str(phase["epochs"])) for number, phase in enumerate(settings.get("phases", []))]
+
+
 def check_mlflow_equals_the_records(project: Path) -> None:
     """One run per run folder; params, tags, metrics and curves are the record's and the evaluation's."""
     from mlflow import MlflowClient
@@ -77,6 +84,8 @@ def check_mlflow_equals_the_records(project: Path) -> None:
             record.backbone,
             str(record.fold),
         )
+        for name, value in _settings(record.inputs["settings"]):
+            assert run.data.params[name] == value, name
         assert run.data.tags["data_sha256"] == record.inputs["data_sha256"] and len(run.data.tags["git_commit"]) == 40
         for name, value in record.metrics.items():
             if name.startswith("best_"):
@@ -128,8 +137,27 @@ def test_results_make_sense(project: Path) -> None:
     assert pooled["lite0/lp_ft"]["roc_auc"] > 0.9
 
 
-def test_probe_is_the_start_of_lp_ft(project: Path) -> None:
-    """The head that lp_ft started from is the file of the same fold, and its hash is part of the record's identity."""
+def test_probe_is_the_start_of_lp_ft(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network that the cell assembles gives the probe's own predictions (float32: to 1e-4 of their scale) before it trains,
+    and the head's hash is part of the record's identity."""
+    from thaw.finetune import predict
+    from thaw.stages.finetune import assemble
+
+    monkeypatch.chdir(project)
+    params = read_params()
+    cell = assemble(params, Identity("lite0", "lp_ft", 0))
+    rows = np.concatenate([cell.material.val, cell.test])
+    logits = predict(cell.network, cell.material.view, rows, cell.material.recipe)
+    probe = read_predictions(Identity("lite0", "linear_probe", 0).folder())
+    assert (probe.id == cell.ids[rows]).all()
+    assert np.abs(logits - probe.logits).max() < 1e-4 * np.abs(probe.logits).max()
+    assert (cell.material.labels[cell.test] == -1).all() and (cell.material.labels[cell.material.train] >= 0).all()
+    # what the network sees is part of the identity: other stored pixels are another result
+    stored, before = Path("data/images.npy").read_bytes(), cell.record.record_id
+    np.save("data/images.npy", 255 - np.load("data/images.npy"))
+    assert assemble(params, Identity("lite0", "lp_ft", 0)).record.record_id != before
+    Path("data/images.npy").write_bytes(stored)
+    assert assemble(params, Identity("lite0", "lp_ft", 0)).record.record_id == before
     for fold in (0, 1):
         head = project / f"runs/lite0/linear_probe/{fold}/head.safetensors"
         started = read_record(project / f"runs/lite0/lp_ft/{fold}").inputs["head_sha256"]
@@ -222,7 +250,7 @@ def test_a_mistake_in_params_is_one_line_and_loses_nothing(project: Path, dial: 
     output = dvc(project, "repro", status=255)
     assert said in output and "Traceback" not in output
     (project / "params.yaml").write_text(original)
-    assert stages_run(dvc(project, "repro", "--pull")) <= {"track"}
+    assert stages_run(dvc(project, "repro")) <= {"track"}  # from the cache: nothing is computed again
 
 
 def test_a_clone_pulls_everything_trains_nothing_and_shows_every_run(project: Path, tmp_path: Path) -> None:

@@ -47,6 +47,17 @@ def test_an_input_error_is_one_line_and_status_one(capsys: pytest.CaptureFixture
     assert capsys.readouterr().err == "thaw: params.yaml: x: is wrong; mend it\n"
 
 
+def test_a_missing_file_and_wrong_arguments_are_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+    def main(backbone: str, fold: str) -> None:
+        Path("data/nowhere.csv").read_text()
+
+    for arguments, said in ((("a", "0"), "missing: data/nowhere.csv; `dvc repro` makes"), (("a",), "takes BACKBONE FOLD, got a")):
+        with pytest.raises(SystemExit):
+            exit_with_one_line(main, *arguments)
+        err = capsys.readouterr().err
+        assert said in err and err.count("\n") == 1
+
+
 def test_other_errors_are_not_hidden() -> None:
     def main() -> None:
         raise KeyError("a defect")

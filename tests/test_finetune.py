@@ -97,7 +97,9 @@ def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path, killed_after
     with pytest.raises(Killed):
         run(tmp_path / "broken", observer=Observer(QUIET.advance, kill, QUIET.phase))
     assert len(read_history(tmp_path / "broken" / "state.safetensors")) == killed_after
-    resumed, again = run(tmp_path / "broken")
+    trained: list[int] = []
+    resumed, again = run(tmp_path / "broken", observer=Observer(QUIET.advance, lambda row: trained.append(row["epoch"]), QUIET.phase))
+    assert trained == list(range(killed_after + 1, 7))  # finished epochs are not trained again
     assert again.history == state.history and again.best_epoch == state.best_epoch
     assert all(torch.equal(tensor, resumed.state_dict()[name]) for name, tensor in whole.state_dict().items())
 
@@ -134,6 +136,33 @@ def test_the_best_validation_epoch_is_restored(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_stops_with_step_and_rates(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"not finite at phase boom, epoch \d, step \d+ \(rates: .*1e\+30.*lower the phase's rates"):
         run(tmp_path, [phase("all", 3, {"*": 1e30}, schedule="constant", name="boom", warmup=0.0)])
+
+
+def test_a_network_that_breaks_in_the_last_step_of_an_epoch_stops_too(tmp_path: Path) -> None:
+    """One step an epoch: the loss is taken before the step that wrecks the network, so only validation can see it."""
+    network, material = tiny_network(), tiny_material(16)
+    resolved = resolve(network, BLOCKS, [phase("all", 1, {"*": 1e30}, schedule="constant", warmup=0.0)], "train", "s")
+    with pytest.raises(InputError, match="not finite at phase all, epoch 1, step 1"):
+        train(network, resolved, material, 16, "none", 0, "auc", tmp_path / "state.safetensors", QUIET)
+    assert not (tmp_path / "state.safetensors").exists()
+
+
+def test_labels_of_test_rows_cannot_be_used(tmp_path: Path) -> None:
+    """A cell sets them to -1; a row of theirs among the training rows would be an error, not a leak."""
+    material = tiny_material()
+    material.labels[material.train[0]] = -1
+    network = tiny_network()
+    with pytest.raises((IndexError, RuntimeError, ValueError)):
+        train(network, resolve(network, BLOCKS, [phase()], "train", "s"), material, 16, "none", 0, "auc", tmp_path / "s", QUIET)
+
+
+def test_no_batch_has_one_image(tmp_path: Path) -> None:
+    """Batch statistics of one image are an error where the last feature map has one pixel."""
+    network, material = tiny_network(), tiny_material(20)
+    assert len(material.train) % 2 == 1
+    state = train(network, resolve(network, BLOCKS, [phase()], "train", "s"), material, 2, "none", 0, "auc", tmp_path / "s", QUIET)
+    assert len(state.history) == 2
+    assert min(len(rows) for rows in batches(material, len(material.train) // 2, 0, 1)) == 2
 
 
 def test_one_batch_can_be_overfitted(tmp_path: Path) -> None:

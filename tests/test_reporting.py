@@ -20,15 +20,14 @@ from ruamel.yaml import YAML
 from thaw.errors import InputError
 from thaw.files import write_json
 from thaw.index import Dataset, write_dataset
-from thaw.params import CONTROLS, HEADS
 from thaw.reporting import figures, wording
-from thaw.reporting.answer import answer_block, answer_lines
+from thaw.reporting.answer import answer_block, answer_lines, difference_sentence
 from thaw.reporting.markdown import report
 from thaw.reporting.page import page
 from thaw.reporting.readme import END, START, readme_is_current, readme_table, update_readme
-from thaw.reporting.results import Results, read_results
+from thaw.reporting.results import Contrast, Results, read_results
 from thaw.reporting.tables import literal, table
-from thaw.runs import Identity, Record, write_cost, write_record
+from thaw.runs import CONTROLS, HEADS, Identity, Record, write_cost, write_record
 from thaw.stages import report as stage
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -41,6 +40,7 @@ SCALARS = (
     "recall_macro",
     "f1_macro",
     "roc_auc",
+    "roc_auc_within",
     "pr_auc",
     "log_loss",
     "brier",
@@ -67,6 +67,7 @@ class World:
     reference: str = "linear_probe"
     p: float = 0.0123
     undefined: tuple[str, ...] = ()  # names whose figures are all null
+    within: tuple[tuple[str, float], ...] = ()  # names whose ROC AUC within folds lies so much off the pooled one
 
     @property
     def names(self) -> list[str]:
@@ -81,7 +82,14 @@ class World:
         if name in self.undefined or (metric == "weighted_accuracy" and not self.grouped):
             return None
         base = QUALITY.get(name, QUALITY.get(name.split("/")[1], 0.5))
-        shift = {"roc_auc": 0.0, "pr_auc": -0.07, "log_loss": -0.4, "brier": -0.65, "weighted_accuracy": -0.03}
+        shift = {
+            "roc_auc": 0.0,
+            "roc_auc_within": dict(self.within).get(name, 0.0),
+            "pr_auc": -0.07,
+            "log_loss": -0.4,
+            "brier": -0.65,
+            "weighted_accuracy": -0.03,
+        }
         value = base + shift.get(metric, -0.06)
         return round(1 - value if metric in ("log_loss", "brier") else value, 10) + 0.0
 
@@ -99,6 +107,9 @@ def build(world: World, root: Path) -> Results:
     write_dataset(Dataset(world.name, list(world.classes), world.grouped, world.grouped, group_name, notes), root / "data/dataset.json")
     for backbone, strategy, fold in world.runs:
         _write_run(world, root, Identity(backbone, strategy, fold))
+    for backbone in world.backbones:
+        seconds = 20.0 if backbone == "lite0" else 100.0
+        write_json(root / f"costs/{backbone}/features.json", {"seconds": seconds, "images_seen": 2624, "images_per_second": 2624 / seconds})
     return read_results(world.runs, ["scratch"], root)
 
 
@@ -190,16 +201,19 @@ def _write_run(world: World, root: Path, identity: Identity) -> None:
     slow = {"linear_probe": 0.61, "ridge": 0.17, "nearest_centroid": 0.011, "knn": 0.052}
     seconds = (95.0 + len(identity.strategy) * 3 if trained else slow.get(identity.strategy, 0.3)) * (1 + 0.03 * identity.fold)
     seconds *= 1.3 if identity.backbone == "lite0_native" else 1
+    starts = {"scratch": "random", "lp_ft": "linear_probe"}
+    start = starts.get(identity.strategy, "pretrained") if trained else None
     record = Record(
         record_id="0" * 16, backbone=identity.backbone, strategy=identity.strategy, fold=identity.fold, dataset=world.name,
         kind="finetune" if trained else "head", control=identity.strategy in CONTROLS, classes=list(world.classes),
-        inputs={"libraries": {"torch": "2.15.0", "python": "3.12.1"}}, groups=groups, history=history,
+        inputs={"libraries": {"torch": "2.15.0", "python": "3.12.1"}, "settings": {"start": start} if start else {}},
+        groups=groups, history=history,
         metrics={"best_val_auc": 0.8} | ({"best_epoch": 3.0} if trained else {"C": 0.01}),
         trainable_parameters=3_372_001 if trained else 2562,
         preprocessing={"image_size": 96, "mean": [0.5, 0.5, 0.5], "interpolation": "bicubic", "crop": 0.875},
     )  # fmt: skip
     write_record(record, identity.folder(root / "runs"))
-    write_cost(identity, {"seconds": seconds, "images_seen": 1}, root / "costs")
+    write_cost(identity, {"seconds": seconds, "images_seen": 1312}, root / "costs")
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +234,12 @@ def pictures(elpv: Results) -> dict[str, bytes]:
     return figures.draw(elpv)
 
 
+def with_contrast(results: Results, name: str, metric: str, contrast: Contrast) -> Results:
+    ranked = [replace(r, contrasts=r.contrasts | {metric: contrast}) if r.name == name else r for r in results.ranked]
+    roles = {role: next(r for r in ranked if r.name == getattr(results, role).name) for role in ("winner", "reference")}
+    return replace(results, ranked=ranked, **roles)
+
+
 def addressed(pictures: dict[str, bytes]) -> dict[str, bytes]:
     return {f"figures/{name}.png": data for name, data in pictures.items()}
 
@@ -230,20 +250,35 @@ def addressed(pictures: dict[str, bytes]) -> dict[str, bytes]:
 def test_answer_names_winner_difference_cost_and_ways_on(elpv: Results) -> None:
     lines = answer_lines(elpv)
     assert lines == [
-        "Best: lite0/lp_ft, ROC AUC 0.841 [0.806, 0.871] (95 % interval over 44 groups).",
+        "Best: lite0/lp_ft, ROC AUC 0.841 [0.806, 0.871] (95 % interval over 44 inferred modules).",
         "Difference: lite0/lp_ft beats lite0/linear_probe by 2.1 points of ROC AUC [0.4, 3.9], Holm p = 0.012.",
-        "Cost: 115 s of training per model (median of 4 folds, 110 s to 120 s) and 3,372,001 trainable parameters; "
-        "the reference takes 0.64 s and 2,562 parameters: 180 times the seconds and 1,316 times the parameters.",
+        "Cost: 126 s per model (median of 4 folds, 121 s to 131 s; its probe and the probe's features included) and 3,372,001 trainable "
+        "parameters; 12 times the reference's 11 s (features included) and 1,316 times its 2,562 parameters.",
         "Report: reports/report.html (the same as text: reports/report.md)",
         "Runs: make ui opens them in MLflow",
     ]
 
 
-def test_no_difference_is_said_with_what_could_have_been_seen(tmp_path: Path) -> None:
-    line = answer_lines(build(World(p=0.6), tmp_path))[1]
-    assert line == (
-        "Difference: no difference seen between lite0/lp_ft and lite0/linear_probe: 2.1 points of ROC AUC [0.4, 3.9] "
-        "in favour of the first, Holm p = 0.600; this design would have seen 2.8 points."
+def test_what_the_correction_takes_back_is_said_to_be_that(tmp_path: Path) -> None:
+    results = build(World(p=0.6), tmp_path)
+    assert answer_lines(results)[1] == (
+        "Difference: no clear difference between lite0/lp_ft and lite0/linear_probe: 2.1 points of ROC AUC [0.4, 3.9] "
+        "in favour of the first, Holm p = 0.600; alone it would count; after correction for 13 comparisons it does not."
+    )
+    text = text_of(results)
+    assert "and for 13 neither is clear" in text
+    assert "| `lite0/lp_ft` | alone it would count; after correction for 13 comparisons it does not | 2.1 [0.4, 3.9] |" in text
+    assert "| `lite0/gradual` | no difference seen | 1.3 [−0.4, 3.1] | 0.600 | 2.8 |" in text
+
+
+def test_no_difference_is_said_with_what_one_comparison_detects(tmp_path: Path) -> None:
+    results = build(World(p=0.6, reference="full"), tmp_path)
+    line = answer_lines(results)[1]
+    assert line.endswith("0.3 points of ROC AUC [−1.4, 2.1] in favour of the first, Holm p = 0.600; "
+                         "one comparison alone would have detected 2.8 points four times in five.")  # fmt: skip
+    large = replace(results.winner.contrasts["roc_auc"], diff=0.03, lo=-0.001, hi=0.06)  # beyond the 2.8 points, and yet not clear
+    assert difference_sentence(with_contrast(results, "lite0/lp_ft", "roc_auc", large)).endswith(
+        "Holm p = 0.600; its interval reaches zero."
     )
 
 
@@ -264,18 +299,30 @@ def test_pretraining_is_judged_against_scratch(elpv: Results, tmp_path: Path) ->
     assert [line.split(":")[0].strip("*") for line in block] == ["Best", "Difference", "Cost", "Pretraining", "Caution"]
     assert "random weights in 4 epochs, reaches 0.701 [0.666, 0.731]" in block[3]
     assert "It helped: `lite0/linear_probe` beats `lite0/scratch` by 11.9 points of ROC AUC [10.1, 13.6]" in block[3]
-    assert "best of 14 candidates" in block[4] and "13 comparisons" in block[4]
-    unclear = answer_block(build(World(p=0.5), tmp_path / "unclear"))[3]
-    assert "Whether pretraining helped cannot be told: no difference seen" in unclear
+    assert block[3].endswith("Holm p = 0.012, and `lite0/lp_ft` stands higher still.")
+    open_ = answer_block(build(World(p=0.5), tmp_path / "open"))[3]
+    assert "The two were not tested against each other" in open_ and open_.endswith("are [0.666, 0.731] and [0.806, 0.871].")
+    surprising = replace(elpv.ranked[0].contrasts["roc_auc"], diff=0.01, lo=0.001, hi=0.02)  # ahead of the reference, not of the best
+    assert "The two were not tested" in answer_block(with_contrast(elpv, "lite0/scratch", "roc_auc", surprising))[3]
+    unclear = answer_block(build(World(p=0.5, reference="lp_ft"), tmp_path / "unclear"))[3]
+    assert "Whether pretraining helped cannot be told: no clear difference" in unclear
     turned = answer_block(build(World(reference="scratch"), tmp_path / "turned"))[3]
     assert "It helped: `lite0/lp_ft` beats `lite0/scratch` by 14.0 points of ROC AUC [12.3, 15.8]" in turned
     assert len(answer_block(build(World(trained=()), tmp_path / "none"))) == 4
 
 
+def test_caution_is_two_sentences(elpv: Results, nasty: tuple[list[str], str]) -> None:
+    caution = answer_block(elpv)[-1]
+    assert "best of 14 candidates" in caution and "13 comparisons" in caution
+    assert "one seed per fold" in caution and "validation images that other folds test" in caution
+    assert len(re.findall(r"\. [A-Z]|\.$", caution)) == 2
+    assert "one seed per fold" in nasty[1] and "default rates" not in nasty[1]
+
+
 def test_losses_are_better_when_lower(tmp_path: Path) -> None:
     results = build(World(primary="log_loss"), tmp_path)
     lines = answer_lines(results)
-    assert lines[0] == "Best: lite0/lp_ft, log loss 0.559 [0.524, 0.589] (95 % interval over 44 groups)."
+    assert lines[0] == "Best: lite0/lp_ft, log loss 0.559 [0.524, 0.589] (95 % interval over 44 inferred modules)."
     assert lines[1] == "Difference: lite0/lp_ft beats lite0/linear_probe by 0.021 of log loss [0.003, 0.038], Holm p = 0.012."
     text = text_of(results)
     assert text.index("| `lite0/lp_ft` | 0.559") < text.index("| `lite0/scratch` | 0.699") < text.index("| `*/raw_pixels` (control)")
@@ -308,10 +355,11 @@ def test_verdict(diff: float, p: float, higher: bool, expected: str) -> None:
         (wording.duration(0.0123), "0.012 s"),
         (wording.duration(1234.5), "1,234 s"),
         (wording.p_value(0.0004), "Holm p < 0.001"),
-        (wording.times(115.2, 1.0, "seconds"), "115 times the seconds"),
-        (wording.times(1.01, 1.0, "seconds"), "about the same seconds"),
+        (wording.times(115.2, 1.0, "the reference's 1 s"), "115 times the reference's 1 s"),
+        (wording.times(1.01, 1.0, "the reference's 1 s"), "about the reference's 1 s"),
         (wording.times(3.0, 0, "parameters"), ""),
-        (wording.verdict_words("none", 0.1, 0.2), "not clear: alone it would count, among so many comparisons it does not"),
+        (wording.verdict_words("none", 0.1, 0.2, 9), "alone it would count; after correction for 9 comparisons it does not"),
+        (wording.verdict_words("none", -0.1, 0.2, 9), "no difference seen"),
     ],
 )
 def test_numbers_in_words(text: str, expected: str) -> None:
@@ -328,10 +376,16 @@ def test_report_has_its_parts_in_order(elpv: Results) -> None:
         "The answer", "Leaderboard", "Differences to the reference", "Quality against cost", "From fold to fold",
         "Where the best goes wrong", "Training curves", "Leak audit", "What was trained", "Data and how to reproduce this",
     ]  # fmt: skip
-    assert "saw neither it nor any other of its group" in text
+    assert "saw neither it nor any other of its inferred module." in text and "groups (" not in text
     assert "Of 13 strategies compared with `lite0/linear_probe` on the same images, 6 did better, 7 did worse" in text
     assert "in 4 of 4 folds" in text
-    assert "| stratified by label alone | 0.862 |" in text
+    assert "how the images are split" not in text and "the audit above fixes k" in text
+    assert "From pretrained weights; 3 epochs; 112 s" in text and "From random weights; 4 epochs" in text
+    assert "From the linear probe of the same fold; 3 epochs; 126 s" in text
+    assert "seconds per model, features included" in text and "detectable alone (80 %)" in text
+    assert "not tested pair by pair" in text
+    assert "Solid is the winner, dashed the reference, dash-dotted random weights, dotted guessing." in text
+    assert "| `lite0/lp_ft` | 0.787 | 0.861 | 0.885 | 0.839 | 0.841 |" in text
     assert "| all, 3 epochs, cosine | backbone | 0.0005 | 0.01 | 2 | 2,562 |" in text
     assert "CC BY-NC-SA 4.0" in text and "torch 2.15.0" in text
     assert "0.497 [0.462, 0.527]: chance, as it should" in text
@@ -351,6 +405,50 @@ def test_shuffled_labels_above_chance_are_pointed_out(elpv: Results) -> None:
     assert "far above the 0.5 of chance. Look for a leak." in text_of(replace(elpv, ranked=suspect))
 
 
+def test_shuffled_labels_below_chance_are_pointed_out(elpv: Results) -> None:
+    low = [
+        replace(r, estimates=r.estimates | {"roc_auc": replace(r.estimate("roc_auc"), value=0.4, lo=0.37, hi=0.43)})
+        if r.strategy == "shuffled_labels" else r for r in elpv.ranked
+    ]  # fmt: skip
+    assert "0.400 [0.370, 0.430] (within folds it is 0.497 [0.462, 0.527]): far below the 0.5 of chance." in text_of(
+        replace(elpv, ranked=low)
+    )
+
+
+def test_verdicts_that_rest_on_ranking_across_folds_are_named(elpv: Results, tmp_path: Path) -> None:
+    assert "Judged by ROC AUC within folds, every verdict and every sign is the same." in text_of(elpv)
+    text = text_of(build(World(within=(("lite0/full", -0.02),)), tmp_path))
+    assert (
+        "the verdict or the sign changes for `lite0/full` (better, 1.8 [0.1, 3.6] points over all folds → "
+        "worse, −0.2 [−1.9, 1.6] points within folds)."
+    ) in text
+    weaker = replace(elpv.winner.contrasts["roc_auc_within"], p_holm=0.2)
+    other = text_of(with_contrast(elpv, elpv.winner.name, "roc_auc_within", weaker))
+    assert "changes for `lite0/lp_ft` (better, 2.1 [0.4, 3.9] points over all folds → not clear, 2.1" in other
+    board = text.split("## Leaderboard")[1]
+    assert "| strategy | ROC AUC | ROC AUC within folds | balanced accuracy |" in board and "offsets between the folds' models" in board
+
+
+def test_another_primary_needs_no_second_auc(tmp_path: Path) -> None:
+    assert "within folds" not in text_of(build(World(primary="pr_auc"), tmp_path))
+
+
+def test_undefined_comparisons_are_counted_apart(tmp_path: Path) -> None:
+    text = text_of(build(World(undefined=("lite0/full",)), tmp_path))
+    assert "and for 0 neither is clear; for 1 the difference is undefined." in text
+
+
+def test_seconds_hold_the_features_of_the_training_images(elpv: Results) -> None:
+    """Half of the images train; all of them took 20 s at lite0 and 100 s at lite0_native."""
+    seconds = {r.name: r.seconds[0] for r in elpv.ranked}
+    assert seconds["lite0/linear_probe"] == pytest.approx(0.61 + 10)
+    assert seconds["lite0_native/knn"] == pytest.approx(0.052 * 1.3 + 50)
+    assert seconds["lite0/shuffled_labels"] == pytest.approx(0.3 + 10)
+    assert seconds["lite0/majority"] == pytest.approx(0.3)
+    assert seconds["lite0/lp_ft"] == pytest.approx(95 + 5 * 3 + 0.61 + 10)
+    assert seconds["lite0/full"] == pytest.approx(95 + 4 * 3)
+
+
 def test_many_classes_without_groups(tmp_path: Path) -> None:
     world = World(name="digits", classes=tuple("0123456789"), grouped=False, backbones=("lite0",), trained=("full",))
     results = build(world, tmp_path)
@@ -365,13 +463,13 @@ def test_many_classes_without_groups(tmp_path: Path) -> None:
 
 def test_undefined_figures_are_dashes(tmp_path: Path) -> None:
     text = text_of(build(World(undefined=("lite0/full", "lite0/majority")), tmp_path))
-    assert re.search(r"\| `lite0/full` \| —( \| —){7} \| 112 s", text)
+    assert re.search(r"\| `lite0/full` \| —( \| —){8} \| 112 s", text)
     assert "| `lite0/full` | undefined | — | — |" in text
 
 
 def test_a_torn_split_is_said_at_once(elpv: Results) -> None:
     torn = replace(elpv, leakage=elpv.leakage | {"groups_torn": 3})
-    assert "the split tears 3 groups" in text_of(torn).split("## ")[0]
+    assert "the split tears 3 inferred modules" in text_of(torn).split("## ")[0]
 
 
 # --- names that are data
@@ -435,7 +533,13 @@ def test_page_needs_nothing_else(elpv: Results, pictures: dict[str, bytes]) -> N
     assert "http://" not in html and "https://" not in html and "<script" not in html and "<link" not in html
     sources = re.findall(r'<img src="([^"]*)" alt="([^"]+)"', html)
     assert [base64.b64decode(source.removeprefix("data:image/png;base64,")) for source, _ in sources] == list(pictures.values())
-    assert html.count('<div class="scroll"><table>') == html.count("</table></div>") == html.count("<table>")
+    regions = re.findall(r'<div class="scroll" tabindex="0" role="region" aria-label="([^"]+)"><table>', html)
+    assert len(regions) == len(set(regions)) == html.count("</table></div>") == html.count("<table>")
+    assert regions[0] == "Table 1: Leaderboard"
+    found = dict(zip(FIGURES, (alt for _, alt in sources), strict=True))
+    assert "6 did better" in found["differences"] and "lite0/lp_ft at 2.1 [0.4, 3.9] points" in found["differences"]
+    for name, value in (("cost", "0.841"), ("folds", "0.787"), ("confusion", "75 %"), ("curves", "0.841"), ("training", "lite0/gradual")):
+        assert value in found[name], found[name]
 
 
 def test_figures_are_drawn_and_small(pictures: dict[str, bytes]) -> None:
@@ -479,13 +583,15 @@ def test_labels_keep_apart_and_inside() -> None:
 
 
 @pytest.mark.parametrize(
-    "missing", ["reports/metrics.json", "reports/curves.csv", "runs/lite0/full/2/record.json", "costs/lite0/full/2.json"]
+    "missing",
+    ["reports/metrics.json", "reports/curves.csv", "runs/lite0/full/2/record.json", "costs/lite0/full/2.json", "costs/lite0/features.json"],
 )
 def test_missing_files_are_named(missing: str, tmp_path: Path) -> None:
     world = World(trained=("full",), backbones=("lite0",))
     build(world, tmp_path)
     (tmp_path / missing).unlink()
-    with pytest.raises(InputError, match=f"{re.escape(missing)} is missing; run `dvc repro "):
+    stage = "features@lite0`" if missing.endswith("features.json") else ""
+    with pytest.raises(InputError, match=f"{re.escape(missing)} is missing; run `dvc repro {stage}"):
         read_results(world.runs, ["scratch"], tmp_path)
 
 
@@ -511,8 +617,9 @@ def test_readme_table_is_put_between_its_markers(elpv: Results, tmp_path: Path) 
     update_readme(readme, text)
     assert readme_is_current(readme, text)
     assert readme.read_text(encoding="utf-8") == f"# thaw\n\n{START}\n{text}\n{END}\n\nafter\n"
-    assert "| `lite0/lp_ft` | 0.841 [0.806, 0.871] | 2.1 [0.4, 3.9] | 115 s |" in text
-    assert "| `lite0/linear_probe` | 0.820 [0.785, 0.850] | reference | 0.64 s |" in text
+    assert "| seconds per model, features included |" in text
+    assert "| `lite0/lp_ft` | 0.841 [0.806, 0.871] | 2.1 [0.4, 3.9] | 126 s |" in text
+    assert "| `lite0/linear_probe` | 0.820 [0.785, 0.850] | reference | 11 s |" in text
     assert text.startswith("Best: `lite0/lp_ft`") and "beats `lite0/linear_probe`" in text.splitlines()[0]
     assert not any(control in text for control in CONTROLS)
 

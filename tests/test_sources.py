@@ -85,6 +85,25 @@ def test_bad_files_are_listed_with_reasons(raw: Path, tmp_path: Path) -> None:
     assert len(table) == 1795 and not table["sha256"].isna().to_numpy().any() and table["id"].tolist()[3] == "digit0004"
 
 
+def test_elpv_leaks_by_position_as_was_measured(raw: Path) -> None:
+    """Row number alone: about .86 AUC under plain folds, near chance where modules stay whole."""
+    from thaw.leakage import position_only_auc
+    from thaw.params import read_params
+    from thaw.splits import make_splits
+
+    params, fetched = read_params(), fetch_source("elpv", raw / "leak", "p_over_half")
+    table, split = fetched.table, params.split
+    labels = labels_of(table, fetched.dataset.classes)
+    reached = {}
+    for method in ("stratified", "grouped"):
+        splits = make_splits(
+            labels, table["group"].to_numpy(), table["id"].tolist(), method, len(split.folds), split.validation, split.seed
+        )
+        reached[method] = position_only_auc(labels, splits["fold"].to_numpy())
+    assert reached["stratified"] == pytest.approx(0.86, abs=0.02)
+    assert reached["grouped"] is not None and 0.40 <= reached["grouped"] <= 0.65
+
+
 def test_a_label_outside_the_classes_is_named(raw: Path) -> None:
     fetched = fetch_source("digits", raw / "again", "p_over_half")
     with pytest.raises(InputError, match="label '9' is not among the classes"):

@@ -77,6 +77,36 @@ def test_data_that_cannot_be_split_is_refused(labels: np.ndarray, groups: np.nda
         make_splits(labels, groups, [str(i) for i in range(len(labels))], "grouped", folds, 0.2, 0)
 
 
+@pytest.mark.parametrize(("n_groups", "folds"), [(6, 2), (7, 2), (6, 3)])
+def test_few_groups_are_split_or_refused_in_one_line(n_groups: int, folds: int) -> None:
+    labels, groups, ids = np.arange(n_groups * 10) % 2, np.repeat(np.arange(n_groups), 10), [str(i) for i in range(n_groups * 10)]
+    table = make_splits(labels, groups, ids, "grouped", folds, 0.2, 0)
+    assert torn_groups(groups, table) == 0 and all(len(rows_of(table, k, VAL)) for k in range(folds))
+
+
+def test_an_unknown_fold_is_named() -> None:
+    labels, groups, ids = example()
+    table = make_splits(labels, groups, ids, "grouped", 3, 0.2, 0)
+    with pytest.raises(InputError, match="has no fold 9; its folds are 0 to 2"):
+        rows_of(table, 9, TEST)
+
+
+@settings(deadline=None, max_examples=50)
+@given(seed=st.integers(0, 1000), k=st.integers(1, 12))
+def test_position_neighbours_are_the_nearest(seed: int, k: int) -> None:
+    """Against the full matrix of distances: the distances of the k nearest are the same multiset, so are the shares without ties."""
+    from thaw.leakage import position_logits
+
+    rng = np.random.default_rng(seed)
+    everything = rng.permutation(40)
+    position, asked = np.sort(everything[:25]).astype(float), np.sort(everything[25:]) + 0.25  # no ties in distance
+    labels = rng.integers(0, 3, 25)
+    nearest = np.argsort(np.abs(asked[:, None] - position[None, :]), axis=1)[:, :k]
+    shares = np.stack([(labels[nearest] == c).mean(axis=1) for c in range(3)], axis=1)
+    found = np.exp(position_logits(position, labels, asked, k, 3)) * (k + 1) - 1 / 3
+    np.testing.assert_allclose(found / k, shares, atol=1e-5)
+
+
 def test_position_leaks_under_plain_folds_and_not_under_grouped_ones() -> None:
     labels, groups, ids = example(40, 30)
     plain, grouped = (make_splits(labels, groups, ids, method, 4, 0.2, 0)["fold"].to_numpy() for method in ("stratified", "grouped"))

@@ -117,7 +117,7 @@ def test_files_columns_and_rows(project, capsys):
         "n",
     ]
     assert list(curves) == ["backbone", "strategy", "curve", "class", "x", "y"]
-    assert len(board) == 10 * 10 and set(board["metric"]) == SCALARS | {"weighted_accuracy"}
+    assert len(board) == 10 * 11 and set(board["metric"]) == SCALARS | {"weighted_accuracy", "roc_auc_within"}
     assert set(board["n"]) == {240} and set(board["groups"]) == {40}
     assert set(board["strategy"][board["control"]]) == set(CONTROLS)
     assert set(board["strategy"][board["kind"] == "finetune"]) == {"full", "lp_ft"}
@@ -144,7 +144,9 @@ def test_metrics_json(project):
     assert found["reference"] == {"backbone": "lite0", "strategy": "linear_probe"}
     assert (found["n"], found["groups"], found["group_name"]) == (240, 40, "toy module")
     full = found["pooled"]["lite0/full"]
-    assert set(full) == SCALARS | {"weighted_accuracy", "per_class", "confusion", "thresholds"}
+    assert set(full) == SCALARS | {"weighted_accuracy", "roc_auc_within", "per_class", "confusion", "thresholds"}
+    folds = [figures["roc_auc"] for figures in found["folds"]["lite0/full"].values()]
+    assert full["roc_auc_within"] == pytest.approx(sum(folds) / len(folds), abs=1e-9)
     assert set(full["per_class"]["sound"]) == {"precision", "recall", "f1", "support"}
     assert set(found["folds"]["lite0/full"]) == {"0", "1"}
     assert set(found["folds"]["lite0/full"]["0"]) == SCALARS | {"weighted_accuracy"}
@@ -232,7 +234,7 @@ def test_three_classes_without_confidences(project):
     evaluate.main()
     found = json.loads(Path("reports/metrics.json").read_text())["pooled"]["lite0/full"]
     assert found["thresholds"] is None and np.array(found["confusion"]).shape == (3, 3)
-    assert set(pd.read_csv("reports/leaderboard.csv")["metric"]) == SCALARS
+    assert set(pd.read_csv("reports/leaderboard.csv")["metric"]) == SCALARS | {"roc_auc_within"}
     assert set(pd.read_csv("reports/curves.csv")["class"]) == {"a", "b", "c"}
 
 

@@ -207,14 +207,35 @@ def test_names_are_few_and_odd_values_are_left_out() -> None:
     record = make_record(CELLS[2])
     rows = [{"epoch": 1, "phase": "all", "train/loss": 0.5, "val/auc": None, **groups}]
     record = replace(
-        record, history=rows, metrics={"best_val_auc": float("nan")}, inputs={"settings": {f"s{k}": "x" * 9000 for k in range(50)}}
+        record, history=rows, metrics={"best_val_auc": float("nan")}, inputs={"settings": {f"s{k}": "x" * 9000 for k in range(150)}}
     )
     test = {f"t{k}": 0.1 for k in range(10)}
     content = content_of(record, "{}", COST, {"folds": {"lite0/full": {"0": test}}})
     names = {name for name, _, _ in content.metrics}
     assert len(names) < 30 and "lr/block_0" in names
     assert names >= {"train/loss", "cost/seconds", *(f"test_{name}" for name in test)} and not names & {"val/auc", "best_val_auc"}
-    assert len(content.params) == 30 and max(map(len, content.params.values())) == 500
+    assert (
+        len(content.params) == 100
+        and {"strategy", "fold", "epochs"} <= content.params.keys()
+        and max(map(len, content.params.values())) == 500
+    )
+
+
+def test_every_dial_is_a_param_in_the_same_order_live_and_from_disk() -> None:
+    names = {"train": "last_3", "epochs": 1, "weight_decay": 0.01, "schedule": "cosine", "warmup": 0.1}
+    phases = [{"name": f"p{k}", **names, "rates": {"*": k + 0.5, "head": k + 0.25, "backbone": k + 0.125}} for k in range(3)]
+    settings = {"start": "pretrained", "norm": "train", "phases": phases, "batch_size": 32, "augment": "dihedral", "metric": "auc"}
+    settings |= {"backbone_weights": "lite0", "preprocessing": {"image_size": 96, "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}}
+    live = replace(make_record(CELLS[2]), inputs={"settings": settings})
+    params = params_of(live)
+    expected = {"start": "pretrained", "norm": "train", "batch_size": "32", "preprocessing.mean": "0.5, 0.5, 0.5"}
+    for k, phase in enumerate(phases):
+        expected |= {f"phases.{k}.{name}": str(phase[name]) for name in ("name", *names)}
+        expected |= {f"phases.{k}.rates.{name.replace('*', 'all')}": str(rate) for name, rate in phase["rates"].items()}
+    assert params.items() >= expected.items() and len(params) > 30
+    many = settings | {f"s{k}": k for k in range(99, -1, -1)}  # beyond the limit, the same ones are dropped
+    read = json.loads(json.dumps(many, sort_keys=True))
+    assert [*params_of(replace(live, inputs={"settings": many})).items()] == [*params_of(replace(live, inputs={"settings": read})).items()]
 
 
 def test_long_curves_arrive_whole(repo: Path) -> None:
@@ -330,6 +351,125 @@ def test_a_run_that_lost_something_is_replaced(repo: Path) -> None:
     assert_equal_to_records()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda client, run_id: client.update_run(run_id, name="my favourite"),
+        lambda client, run_id: client.set_tag(run_id, "git_commit", "b" * 40),
+        lambda client, run_id: client.log_metric(run_id, "best_val_auc", 0.999),
+        lambda client, run_id: client.log_param(run_id, "added", "1"),
+    ],
+    ids=["name", "tag", "metric", "param"],
+)
+def test_a_run_that_someone_changed_is_replaced(repo: Path, change: Callable[[Any, str], object]) -> None:
+    sync(repo)
+    shown = {run.info.run_name: (run.data.params, run.data.metrics, run.data.tags) for run in runs_of()}
+    change(client_of(find_store()), runs_of()[0].info.run_id)
+    assert sync(repo) == tracking.Changes(4, replaced=1)
+    assert {run.info.run_name: (run.data.params, run.data.metrics, run.data.tags) for run in runs_of()} == shown
+    assert sync(repo) == tracking.Changes(4)
+
+
+def test_what_people_wrote_outlives_its_run(repo: Path) -> None:
+    """A new cost, a training again, a move to the history and back: the note and the tags go along, what is ours does not."""
+    sync(repo)
+    record, notes = make_record(CELLS[2]), {"mlflow.note.content": "look again", "reviewed": "yes"}
+    (run,) = [run for run in runs_of() if run.data.tags["record_id"] == record.record_id]
+    for name, value in {**notes, "git_commit": "mine"}.items():
+        client_of(find_store()).set_tag(run.info.run_id, name, value)
+    expected = {**notes, "git_commit": "b" * 40}
+
+    def tags(name: str = "thaw") -> dict[str, str]:
+        (found,) = [run for run in runs_of(name) if run.data.tags["record_id"] == record.record_id]
+        return {name: found.data.tags[name] for name in expected}
+
+    write_cost(FULL, {**COST, "git_commit": "b" * 40}, repo / COSTS)
+    assert sync(repo) == tracking.Changes(4, replaced=1) and tags() == expected
+    with live_run(record):
+        pass
+    assert sync(repo) == tracking.Changes(4, replaced=1) and tags() == expected
+    assert {name for run in runs_of() for name in run.data.tags} & {"pid", "host", "process"} == set()
+    write_record(make_record(CELLS[2], seed=1), FULL.folder(repo / RUNS))
+    assert sync(repo).moved == 1 and tags("thaw-history") == expected
+    write_record(record, FULL.folder(repo / RUNS))
+    assert sync(repo).added == 1 and tags() == expected
+    assert sum("reviewed" in run.data.tags for run in runs_of()) == 1
+
+
+def test_a_deleted_history_stays_deleted(repo: Path) -> None:
+    sync(repo)
+    write_run(repo, make_record(CELLS[2], seed=1))
+    sync(repo)
+    client = client_of(find_store())
+    client.delete_experiment(client.get_experiment_by_name("thaw-history").experiment_id)
+    write_run(repo, make_record(CELLS[2], seed=2))
+    assert sync(repo) == tracking.Changes(4, added=1, removed=1)
+    assert_equal_to_records()
+    assert client.get_experiment_by_name("thaw-history").lifecycle_stage == "deleted"
+    write_run(repo, make_record(CELLS[2], seed=1))
+    assert sync(repo) == tracking.Changes(4, added=1, removed=1)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff"])
+def test_an_unreadable_marker_counts_as_absent(repo: Path, content: bytes) -> None:
+    sync(repo)
+    marker = repo / ".thaw" / "track.json"
+    before = marker.read_bytes()
+    marker.write_bytes(content)
+    assert sync(repo) == tracking.Changes(4) and marker.read_bytes() == before
+
+
+def test_a_training_that_cannot_be_looked_at_counts_as_alive(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync(repo)
+    plant({"record_id": "gone", "pid": str(os.getpid()), "host": socket.gethostname(), "process": "1"})
+    monkeypatch.setattr(os, "kill", Mock(side_effect=PermissionError))
+    assert sync(repo) == tracking.Changes(4, running=1)
+
+
+def test_a_run_that_a_person_has_under_way_is_left_alone(repo: Path) -> None:
+    sync(repo)
+    theirs = plant({"mlflow.user": "someone"})
+    assert sync(repo) == tracking.Changes(4)
+    assert {run.info.run_id for run in runs_of() if run.info.status == "RUNNING"} == {theirs}
+
+
+def test_a_run_with_many_params_moves_whole(repo: Path) -> None:
+    sync(repo)
+    run_id, client = plant({}), client_of(find_store())
+    for k in range(101):
+        client.log_param(run_id, f"p{k}", k)
+    client.set_terminated(run_id)
+    assert sync(repo) == tracking.Changes(4, moved=1)
+    assert len(runs_of("thaw-history")[0].data.params) == 101
+
+
+def test_two_clones_share_a_store(repo: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs, other = repo.parent / "theirs.db", repo.with_name("other clone")
+    shutil.copy(template, theirs)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{theirs}")
+    shutil.copytree(repo / RUNS, other / RUNS)
+    shutil.copytree(repo / COSTS, other / COSTS)
+    write_run(other, make_record(CELLS[2], seed=1))
+
+    def sync_in(root: Path) -> tracking.Changes:
+        monkeypatch.setenv("DVC_ROOT", str(root))
+        return sync(root)
+
+    assert [sync_in(root) for root in (repo, other, repo, other)] == [tracking.Changes(4, added=4)] * 2 + [tracking.Changes(4)] * 2
+    before = {run.info.run_id for run in runs_of()}
+    plant({"record_id": make_record(CELLS[0]).record_id})  # a colleague's training, of a thaw that gives no id
+    with live_run(make_record(CELLS[0])):  # in `other`
+        pass
+    assert len(runs_of()) == 9 and len(before & {run.info.run_id for run in runs_of()}) == 7
+    assert sync_in(repo) == tracking.Changes(4)
+    assert sync_in(other) == tracking.Changes(4, replaced=1)
+    write_run(other, make_record(CELLS[2], seed=2))
+    assert sync_in(other) == tracking.Changes(4, added=1, moved=1)
+    assert [sync_in(root) for root in (repo, other)] == [tracking.Changes(4)] * 2
+    assert record_ids("thaw-history") == {make_record(CELLS[2], seed=1).record_id: 1}
+    assert len({(root / ".thaw" / "project-id").read_text() for root in (repo, other)}) == 2
+
+
 def test_a_repository_may_be_moved(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sync(repo)
     moved = repo.with_name("moved")
@@ -359,6 +499,37 @@ def test_the_users_store_wins(repo: Path, template: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "./mlruns")
     with pytest.raises(InputError, match="is a folder"):
         find_store()
+
+
+@pytest.mark.parametrize("uri", ["localhost:5000", "htp://user:s/ecr@et@x", "postgres://user:s/ecr@et@x/y", "C:\\\\mlruns", "http://"])
+def test_a_wrong_address_is_said_in_one_line(
+    uri: str, repo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(InputError, match=r"^MLFLOW_TRACKING_URI: .* set http://<server>, .*sqlite:///<file>") as caught:
+        find_store()
+    assert "ecr" not in str(caught.value) and "et@" not in str(caught.value)
+    with live_run(make_record(CELLS[2])) as live:  # a training goes on all the same
+        live.epoch({"epoch": 1, "train/loss": 0.5})
+    assert capsys.readouterr().err == f"MLflow is away ({caught.value}): {tracking.AWAY}\n"
+
+
+@pytest.mark.parametrize("uri", ["https://x", "databricks", "databricks://profile", "postgresql+psycopg://x/y", "mysql://x", "mssql://x"])
+def test_addresses_that_mlflow_knows_are_taken(uri: str) -> None:
+    assert find_store({"MLFLOW_TRACKING_URI": uri}).uri == uri
+
+
+@pytest.mark.parametrize(("scheme", "mend"), [("mysql", "install mysqlclient into"), ("postgresql+odd", "postgresql.odd")])
+def test_a_missing_driver_is_named(
+    scheme: str, mend: str, repo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{scheme}://user:secret@127.0.0.1/x")
+    monkeypatch.setitem(sys.modules, "MySQLdb", None)  # whether it is installed here or not
+    with pytest.raises(InputError, match=mend) as caught:
+        sync(repo)
+    with live_run(make_record(CELLS[2])):
+        pass
+    assert capsys.readouterr().err == f"MLflow is away ({caught.value}): {tracking.AWAY}\n" and "secret" not in str(caught.value)
 
 
 def test_the_page_is_served_from_the_root_to_this_machine_alone(repo: Path) -> None:
@@ -407,7 +578,7 @@ def test_an_error_that_is_not_absence_surfaces(repo: Path, monkeypatch: pytest.M
     with pytest.raises(MlflowException, match="out-of-date database schema"):
         sync(repo)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
-    for status, kind in [(401, MlflowException), (502, StoreAway), (404, StoreAway)]:
+    for status, kind in [(401, InputError), (403, InputError), (400, MlflowException), (502, StoreAway), (404, StoreAway)]:
         answer = MlflowException(f"API request to endpoint /x failed with error code {status} != 200. Response body: ''")
         monkeypatch.setattr(tracking, "sync", Mock(side_effect=answer))
         with pytest.raises(kind, match=str(status)):

@@ -19,6 +19,8 @@ LEADERBOARD = ["backbone", "strategy", "kind", "control", "metric", "value", "lo
 CONTRASTS = ["backbone", "strategy", "reference_backbone", "reference", "metric", "diff", "lo", "hi", "p", "p_holm", "mde", "n"]
 CURVES = ["backbone", "strategy", "curve", "class", "x", "y"]
 CURVE_POINTS = 200
+FIGURES = ("roc_auc", "roc_auc_within", *(name for name in metrics.SCALARS if name != "roc_auc"))
+"""Scalar figures of pooled folds, in the order in which they are shown."""
 
 Replicates = Mapping[str, Float64[np.ndarray, " B"]]
 
@@ -65,6 +67,17 @@ class Candidate:
         confidence = None if images.confidence is None else images.confidence[rows]
         return metrics.figures(images.labels[rows], self.probabilities[rows], self.predicted[rows], weights, confidence)
 
+    def pooled_figures(self, weights: Float64[np.ndarray, "B N"], images: Images) -> dict[str, np.ndarray]:
+        """`figures` of all images, and ``roc_auc_within``: the mean over folds of the AUC among the images of one fold.
+
+        Pooled AUC also compares images that different models scored, so that offsets between the folds' models count as errors.
+        """
+        found = self.figures(weights, images, slice(None))
+        parts = [images.fold == fold for fold in np.unique(images.fold)]
+        within = [metrics.areas(images.labels[rows], self.probabilities[rows], weights[:, rows])[0] for rows in parts]
+        found["roc_auc_within"] = np.mean(within, axis=0)
+        return {name: found[name] for name in FIGURES if name in found}
+
     def identity(self) -> dict[str, str]:
         return {"backbone": self.backbone, "strategy": self.strategy}
 
@@ -105,7 +118,7 @@ def _threshold(fold: FoldPredictions, images: Images, criterion: metrics.Criteri
 
 def score(candidates: Sequence[Candidate], images: Images, resamples: int, seed: int) -> list[Scored]:
     """Pooled figures and their replicates; all candidates see the same resamples of groups."""
-    statistics = [partial(candidate.figures, images=images, rows=slice(None)) for candidate in candidates]
+    statistics = [partial(candidate.pooled_figures, images=images) for candidate in candidates]
     replicates = evidence.bootstrap(statistics, images.groups, resamples, seed)
     everything = metrics.equal_weights(len(images.labels))
     pooled = [{name: float(value[0]) for name, value in statistic(everything).items()} for statistic in statistics]

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import defaultdict
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -32,11 +32,18 @@ from thaw.runs import COSTS, RUNS, Identity, Record
 
 METRICS = Path("reports") / "metrics.json"
 MOST_METRICS = 29  # names a run: MLflow's pages slow down with many; rates of further groups stay in record.json
-MOST_PARAMS = 30
+MOST_PARAMS = 100  # what MLflow takes in one request
 LONGEST_VALUE = 500  # characters of a param: what every MLflow back end accepts
 PATIENCE = 10.0  # seconds that the end of a training waits for MLflow
 SILENCE = 7 * 24 * 3600  # seconds after which a run on another host, which nobody here can ask, counts as dead
 AWAY = "training goes on, `dvc repro track` catches up"
+KNOWN = r"https?://[^/]|(sqlite|postgresql|mysql|mssql)(\+\w+)?://|databricks(://|$)"
+DENIED = r"failed with error code 40[13]\b|^40[13] Client Error|^(UNAUTHENTICATED|PERMISSION_DENIED)\b"
+PACKAGES = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}  # where the module's name differs
+PROCESS = ("pid", "host", "process")  # tags of a training while it goes on
+OWN_TAGS = {"record_id", "data_sha256", "params_sha256", "dvc_stage", "kind", "control", "git_commit", "git_dirty"}
+OWN_TAGS |= {"content_sha256", "project", *PROCESS}
+NOTE = "mlflow.note.content"
 
 QUIET = {  # environment defaults, set only where the user did not; `ui_command` wants them too
     "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing here may need the network
@@ -83,13 +90,17 @@ class Store:
 
 
 def find_store(environment: Mapping[str, str] = os.environ) -> Store:
-    """The store that ``environment`` asks for; the root is ``DVC_ROOT``, else the working directory."""
+    """The store that ``environment`` asks for; the root is ``DVC_ROOT``, else the working directory. Raises `InputError`."""
     root = Path(environment.get("DVC_ROOT") or Path.cwd()).resolve()
     uri = environment.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
     if uri.startswith("file:") or (":" not in uri and uri != "databricks"):
         raise InputError(
             f"MLFLOW_TRACKING_URI: {uri!r} is a folder, which MLflow no longer writes; set sqlite:///<file> or http://<server>"
         )
+    if not re.match(KNOWN, uri):
+        shown = re.sub(r"^(.*//)?.*@", r"\1…@", uri)  # without a password
+        valid = "http://<server>, https://<server>, sqlite:///<file>, postgresql://, mysql://, mssql:// or databricks"
+        raise InputError(f"MLFLOW_TRACKING_URI: {shown!r} is no address that MLflow knows; set {valid}")
     return Store(uri, root)
 
 
@@ -112,15 +123,32 @@ def _lock(store: Store) -> FileLock:
     return FileLock(path)
 
 
+def _project(store: Store) -> str:
+    """A random id, which tells this clone's runs from those of other clones on the same server. Call with the lock held."""
+    path = store.root / ".thaw" / "project-id"
+    if not path.is_file() or not path.read_text(encoding="utf-8").strip():
+        write_text(path, uuid.uuid4().hex + "\n")
+    return path.read_text(encoding="utf-8").strip()
+
+
 def _connect(store: Store) -> Any:
-    """An ``MlflowClient`` of the store, which is made if it is the embedded one and absent. Call with the lock held."""
+    """An ``MlflowClient`` of the store, which is made if it is the embedded one and absent. Call with the lock held.
+
+    Raises `InputError` if the database's driver does not load.
+    """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
+    from sqlalchemy.exc import NoSuchModuleError
 
     if store.embedded and not store.database.exists():
         write_with(store.database, lambda path: _create_schema(path, store.artifacts))
-    return MlflowClient(tracking_uri=store.uri, registry_uri=store.uri)
+    try:
+        return MlflowClient(tracking_uri=store.uri, registry_uri=store.uri)
+    except (ImportError, NoSuchModuleError) as error:
+        scheme, module = store.uri.partition(":")[0], getattr(error, "name", None) or "another driver"
+        mend = f"install {PACKAGES.get(module, module)} into this environment"
+        raise InputError(f"MLFLOW_TRACKING_URI: the driver of {scheme} does not load ({error}); {mend}") from error
 
 
 def _create_schema(path: Path, artifacts: Path) -> None:
@@ -177,6 +205,8 @@ def _is_away(error: Exception, store: Store) -> bool:
 
 def _reason(error: BaseException) -> str:
     """The innermost cause on one line, without addresses: a store's URI may hold a password."""
+    if isinstance(error, InputError):
+        return str(error)
     innermost = list(_chain(error))[-1]
     return re.sub(r"\w+://\S+", "<store>", " ".join(str(innermost).split()))[:160] or type(innermost).__name__
 
@@ -220,7 +250,7 @@ def content_of(record: Record, text: str, cost: dict[str, Any], metrics: dict[st
 
 def params_of(record: Record) -> dict[str, str]:
     """What runs are grouped and compared by, at most ``MOST_PARAMS``. Works on a record whose history is still empty."""
-    settings = dict(_scalars(record.inputs.get("settings", {})))
+    settings = dict(sorted(dict(_scalars(record.inputs.get("settings", {}))).items()))  # in one order, read from disk or not
     epochs = [int(value) for name, value in settings.items() if re.search(r"(^|\.)phases\.\d+\.epochs$", name)]
     start_and_norm = {leaf: settings.pop(name) for name in [*settings] if (leaf := name.rpartition(".")[2]) in ("start", "norm")}
     named = {
@@ -338,23 +368,34 @@ def track(runs: Iterable[tuple[str, str, int]], experiment: str, store: Store, f
     """Make ``experiment`` equal to the records of ``runs`` (backbone, strategy, fold) below ``folder``.
 
     Returns at once, without mlflow, if neither the files nor the embedded store have changed since the last time.
-    Raises `StoreAway` if the store does not answer.
+    Raises `StoreAway` if the store does not answer, `InputError` if it refuses or cannot be used.
     """
     identities = [Identity(*run) for run in runs]
     texts = _read_texts(identities, folder)
     marker = store.root / ".thaw" / "track.json"
-    if store.embedded and marker.exists() and read_json(marker) == _fingerprint(texts, experiment, store):
+    if store.embedded and _read_marker(marker) == _fingerprint(texts, experiment, store):
         return Changes(runs=sum(path.endswith("record.json") for path in texts))
     contents = _contents(identities, texts, folder)
     try:
         changes = sync(contents, experiment, store)
     except Exception as error:
+        if re.search(DENIED, str(error)):
+            mend = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+            raise InputError(f"MLFLOW_TRACKING_URI: the server refuses this user ({_reason(error)}); {mend}") from error
         if _is_away(error, store):
             raise StoreAway(_reason(error)) from error
         raise
     if store.embedded and not changes.running:  # who still trains may die without touching the store
         write_json(marker, _fingerprint(texts, experiment, store))
     return changes
+
+
+def _read_marker(path: Path) -> Any:
+    """None where it is absent or cannot be read: then the store is asked."""
+    try:
+        return read_json(path)
+    except (OSError, ValueError):
+        return None
 
 
 def _read_texts(identities: list[Identity], folder: Path) -> dict[str, str]:
@@ -389,50 +430,71 @@ def _fingerprint(texts: dict[str, str], experiment: str, store: Store) -> dict[s
 
 
 def sync(contents: list[Content], experiment: str, store: Store) -> Changes:
-    """One finished run per content in ``experiment``; runs of other records move to ``<experiment>-history``."""
+    """One finished run per content in ``experiment``; runs of other records move to ``<experiment>-history``.
+
+    Other people's runs are left alone: see `_is_ours`.
+    """
     with _lock(store):
         client = _connect(store)
         main = _experiment(client, store, experiment)
-        wanted: dict[str, dict[str, Content]] = defaultdict(dict)
-        for content in contents:
-            wanted[content.record_id][content.sha256] = content
-        kept, stale, past, running = _sort_runs(_active_runs(client, main), wanted, store)
+        kept, stale, past, running = _sort_runs(_own_runs(client, store, main), contents, store)
         missing = [c for c in contents if c.sha256 not in kept]
+        moved, back = _archive(client, store, experiment, past, {c.record_id for c in contents})
         for content in missing:
-            _import(client, main, content)
-        moved = _archive(client, store, experiment, past, set(wanted))
-        for run in [*stale, *past]:
+            _import(client, main, content, _carried([*back, *stale], content.record_id) | {"project": _project(store)})
+        for run in [*stale, *back]:
             _remove(client, store, run)
-    again = {run.data.tags["record_id"] for run in stale if run.data.tags.get("record_id") in wanted}
+    again = {run.data.tags.get("record_id") for run in stale}
     replaced = sum(c.record_id in again for c in missing)
-    return Changes(len(contents), len(missing) - replaced, replaced, moved, max(0, len(stale) - replaced), running)
+    removed = max(0, len(stale) - replaced) + len(past) - moved
+    return Changes(len(contents), len(missing) - replaced, replaced, moved, removed, running)
 
 
-def _sort_runs(runs: list[Any], wanted: Mapping[str, Mapping[str, Content]], store: Store) -> tuple[set[str], list[Any], list[Any], int]:
+def _sort_runs(runs: list[Any], contents: list[Content], store: Store) -> tuple[set[str], list[Any], list[Any], int]:
     """(hashes of contents that are there, runs to remove, finished runs of other records, number of living ones)."""
-    kept: set[str] = set()
+    kept, wanted, current = set(), {c.sha256: c for c in contents}, {c.record_id for c in contents}
     stale, past, running = [], [], 0
     for run in runs:
         tags, finished = run.data.tags, run.info.status == "FINISHED"
-        content = wanted.get(tags.get("record_id", ""))
-        if content is None and finished:
+        gone, sha256 = tags.get("record_id") not in current, tags.get("content_sha256")
+        if gone and finished:
             past.append(run)
-        elif content is None and _is_alive(run):
+        elif gone and _is_alive(run):
             running += 1
-        elif content and finished and tags.get("content_sha256") in {*content} - kept and _has_artifacts(run, store):
-            kept.add(tags["content_sha256"])
+        elif finished and sha256 in wanted.keys() - kept and _is_equal(run, wanted[sha256]) and _has_artifacts(run, store):
+            kept.add(sha256)
         else:
             stale.append(run)
     return kept, stale, past, running
 
 
-def _active_runs(client: Any, experiment_id: str) -> list[Any]:
-    """Every run that is not deleted, oldest first."""
+def _is_equal(run: Any, content: Content) -> bool:
+    """Whether what the fetched run shows, and anyone may have changed, is still ``content``; its hash vouches for curves and artifacts."""
+    last = {name: value for name, _, value in sorted(content.metrics, key=lambda point: point[1])}
+    shown = (run.info.run_name, run.data.params, run.data.metrics)
+    return shown == (content.name, content.params, last) and content.tags.items() <= run.data.tags.items()
+
+
+def _own_runs(client: Any, store: Store, experiment_id: str) -> list[Any]:
+    """Every run of this clone that is not deleted, oldest first."""
     runs, token = [], None
     while token != "":
         page = client.search_runs([experiment_id], max_results=1000, order_by=["attributes.start_time ASC"], page_token=token)
         runs, token = runs + list(page), page.token or ""
-    return runs
+    project = _project(store)
+    return [run for run in runs if _is_ours(run, store, project)]
+
+
+def _is_ours(run: Any, store: Store, project: str) -> bool:
+    """On a server, what this clone made. The embedded store is this clone's alone, but an unfinished run may be a person's there, too."""
+    tags = run.data.tags
+    return "record_id" in tags or run.info.status == "FINISHED" if store.embedded else tags.get("project") == project
+
+
+def _carried(runs: list[Any], record_id: str) -> dict[str, str]:
+    """What people wrote on ``runs`` of this record, which make way for a new one: the note and tags; the last run wins."""
+    tags = [tag for run in runs if run.data.tags.get("record_id") == record_id for tag in run.data.tags.items()]
+    return {name: value for name, value in tags if name == NOTE or not (name in OWN_TAGS or name.startswith("mlflow."))}
 
 
 def _has_artifacts(run: Any, store: Store) -> bool:
@@ -445,9 +507,10 @@ def _folder_of(run: Any) -> Path:
     return Path(*Path(run.info.artifact_uri).parts[-3:-1])
 
 
-def _import(client: Any, experiment_id: str, content: Content) -> None:
+def _import(client: Any, experiment_id: str, content: Content, further: Mapping[str, str]) -> None:
+    """``further``: tags beside those of the content."""
     start, end = content.times
-    tags = content.tags | {"content_sha256": content.sha256}
+    tags = {**further, **content.tags, "content_sha256": content.sha256}
     run_id = client.create_run(experiment_id, start_time=start, tags=tags, run_name=content.name).info.run_id
     _log(client, run_id, content.params, _entities(content.metrics, end))
     with tempfile.TemporaryDirectory() as folder:
@@ -462,11 +525,8 @@ def _log(client: Any, run_id: str, params: Mapping[str, str], metrics: list[Any]
     from mlflow.entities import Param
 
     entities = [Param(name, value) for name, value in params.items()]
-    client.log_batch(run_id, params=entities[:100], metrics=metrics[:900])
-    for first in range(100, len(entities), 100):
-        client.log_batch(run_id, params=entities[first : first + 100])
-    for first in range(900, len(metrics), 1000):
-        client.log_batch(run_id, metrics=metrics[first : first + 1000])
+    for k in range(max(math.ceil(len(entities) / 100), math.ceil(len(metrics) / 900))):
+        client.log_batch(run_id, params=entities[100 * k : 100 * (k + 1)], metrics=metrics[900 * k : 900 * (k + 1)])
 
 
 def _entities(points: list[tuple[str, int, float]], moment: int) -> list[Any]:
@@ -484,15 +544,25 @@ def _remove(client: Any, store: Store, run: Any) -> None:
         shutil.rmtree(store.artifacts / _folder_of(run), ignore_errors=True)
 
 
-def _archive(client: Any, store: Store, experiment: str, runs: list[Any], current: set[str]) -> int:
-    """Copy ``runs`` to the history once each, and drop what has come back (``current``) from it. Returns how many were copied."""
+def _archive(client: Any, store: Store, experiment: str, runs: list[Any], current: set[str]) -> tuple[int, list[Any]]:
+    """Move ``runs`` to the history, where each is kept once. Returns how many were copied and the runs there that are ``current`` again.
+
+    A history that someone deleted stays deleted; then ``runs`` are deleted too, so that a person can undo it.
+    """
     name = f"{experiment}-history"
-    if not runs and client.get_experiment_by_name(name) is None:
-        return 0
-    history, there, copied = _experiment(client, store, name), set(), 0
-    for run in _active_runs(client, history):
-        if run.info.status != "FINISHED" or run.data.tags.get("record_id") in current:
+    found = client.get_experiment_by_name(name)
+    if found is None and not runs:
+        return 0, []
+    if found and found.lifecycle_stage == "deleted":
+        for run in runs:
+            client.delete_run(run.info.run_id)
+        return 0, []
+    history, there, back, copied = _experiment(client, store, name), set(), [], 0
+    for run in _own_runs(client, store, history):
+        if run.info.status != "FINISHED":
             _remove(client, store, run)
+        elif run.data.tags.get("record_id") in current:
+            back.append(run)
         else:
             there.add(_key(run))
     for run in runs:
@@ -500,7 +570,8 @@ def _archive(client: Any, store: Store, experiment: str, runs: list[Any], curren
             _copy(client, history, run)
             there.add(_key(run))
             copied += 1
-    return copied
+        _remove(client, store, run)
+    return copied, back
 
 
 def _key(run: Any) -> tuple[str, str]:
@@ -509,7 +580,7 @@ def _key(run: Any) -> tuple[str, str]:
 
 def _copy(client: Any, experiment_id: str, run: Any) -> None:
     """Params, tags, every point of every metric and the artifacts, with the times and the name of the original."""
-    tags = {name: value for name, value in run.data.tags.items() if name not in ("mlflow.runName", "pid", "host", "process")}
+    tags = {name: value for name, value in run.data.tags.items() if name not in ("mlflow.runName", *PROCESS)}
     copy = client.create_run(experiment_id, start_time=run.info.start_time, tags=tags, run_name=run.info.run_name).info.run_id
     history = [m for name in run.data.metrics for m in client.get_metric_history(run.info.run_id, name)]
     _log(client, copy, run.data.params, history)
@@ -528,11 +599,11 @@ def _is_alive(run: Any) -> bool:
     if tags.get("host") != socket.gethostname():
         return time.time() - run.info.start_time / 1000 < SILENCE
     started = _process_start(int(tags["pid"]))
-    return started is not None and started == tags.get("process", started)
+    return started is not None and ("" in (started, tags.get("process", "")) or started == tags["process"])
 
 
 def _process_start(pid: int) -> str | None:
-    """When a process began, in the kernel's ticks, since numbers are used again; "" where /proc is absent; None: no such process."""
+    """When a process began, in the kernel's ticks, since numbers are used again; "" where that cannot be read; None: no such process."""
     try:
         os.kill(pid, 0)
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()  # from the third, the state, on
@@ -564,7 +635,7 @@ class LiveRun:
         store: Store | None = None,
     ) -> None:
         """``params`` and ``tags`` as from `params_of` and `tags_of`; ``history``: rows from before an interruption."""
-        self._store = store or find_store()
+        self._store = store
         self._name, self._experiment, self._record_id = str(identity), experiment, record_id
         self._params = dict(params)
         self._tags = {**tags, "record_id": record_id, "pid": str(os.getpid()), "host": socket.gethostname()}
@@ -573,7 +644,7 @@ class LiveRun:
         for row in history:
             self._messages.put(dict(row))
         self._given_up = threading.Event()  # from now on no run may be begun
-        self._said = threading.Lock()
+        self._said = False
         self._thread = threading.Thread(target=self._talk, name="mlflow", daemon=True)
 
     def __enter__(self) -> "LiveRun":  # beartype cannot check Self on a single method
@@ -596,14 +667,14 @@ class LiveRun:
 
     def _talk(self) -> None:
         try:
-            self._log()
+            self._log(self._store or find_store())
         except Exception as error:
             if not self._is_the_stores(error):
                 raise  # a mistake of this module: the thread ends with a traceback, the training goes on all the same
             self._say_away(_reason(error))
 
-    def _log(self) -> None:
-        run = self._begin()
+    def _log(self, store: Store) -> None:
+        run = self._begin(store)
         if run is None:
             return
         client, run_id = run
@@ -613,28 +684,29 @@ class LiveRun:
                 return
             _log(client, run_id, {}, _entities(_curve(message), round(time.time() * 1000)))
 
-    def _begin(self) -> tuple[Any, str] | None:
+    def _begin(self, store: Store) -> tuple[Any, str] | None:
         """Make the run, and then remove earlier ones of the same record. None if the training was stopped meanwhile."""
-        with _lock(self._store):
-            if self._given_up.is_set():
-                return None
-            client = _connect(self._store)
-            experiment_id = _experiment(client, self._store, self._experiment)
+        with _lock(store):
+            client = _connect(store)
+            experiment_id = _experiment(client, store, self._experiment)
+            runs = _own_runs(client, store, experiment_id)
+            tags = _carried(runs, self._record_id) | self._tags | {"project": _project(store)}
         if self._given_up.is_set():
             return None
-        run_id = client.create_run(experiment_id, tags=self._tags, run_name=self._name).info.run_id
+        run_id = client.create_run(experiment_id, tags=tags, run_name=self._name).info.run_id
         _log(client, run_id, self._params, [])
-        for run in _active_runs(client, experiment_id):
-            if run.data.tags.get("record_id") == self._record_id and run.info.run_id != run_id:
-                _remove(client, self._store, run)
+        for run in runs:
+            if run.data.tags.get("record_id") == self._record_id:
+                _remove(client, store, run)
         return client, run_id
 
     def _is_the_stores(self, error: Exception) -> bool:
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
-        return isinstance(error, MlflowException | SQLAlchemyError | OSError) or _is_away(error, self._store)
+        return isinstance(error, InputError | MlflowException | SQLAlchemyError | OSError)
 
     def _say_away(self, reason: str) -> None:
-        if self._said.acquire(blocking=False):  # once, whoever comes first; never released
+        if not self._said:  # once, whoever comes first
+            self._said = True
             print(f"MLflow is away ({reason}): {AWAY}", file=sys.stderr, flush=True)

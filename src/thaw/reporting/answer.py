@@ -1,16 +1,20 @@
 """The answer in sentences. They are Markdown (names in backticks); the command line takes the backticks off."""
 
+import re
 from dataclasses import dataclass
 
 from thaw.reporting.results import Contrast, Result, Results
+from thaw.reporting.tables import literal
 from thaw.reporting.wording import (
     counted,
     difference,
     duration,
     measure_of,
+    only_alone,
     p_value,
     percent,
     size,
+    taken_back,
     times,
     verdict,
     with_interval,
@@ -26,7 +30,7 @@ class Comparison:
     gain: str  # with its interval and unit
     p: str
     clear: bool
-    floor: str  # the smallest difference that the design would have seen
+    doubt: str  # why it is not clear, or what would have been
 
 
 def answer_lines(results: Results) -> list[str]:
@@ -38,7 +42,7 @@ def answer_lines(results: Results) -> list[str]:
         "Report: reports/report.html (the same as text: reports/report.md)",
         "Runs: `make ui` opens them in MLflow",
     ]
-    return [line.replace("`", "") for line in lines]
+    return [re.sub(r"\\(.)", r"\1", line.replace("`", "")) for line in lines]
 
 
 def answer_block(results: Results) -> list[str]:
@@ -54,10 +58,9 @@ def answer_block(results: Results) -> list[str]:
 
 
 def winner_sentence(results: Results) -> str:
-    unit = "groups" if results.grouped else "images"
     return (
         f"`{results.winner.name}`, {measure_of(results.primary).name} {estimate_of(results.winner, results.primary)} "
-        f"({percent(results.confidence)} interval over {results.groups:,} {unit})."
+        f"({percent(results.confidence)} interval over {results.groups:,} {literal(results.units)})."
     )
 
 
@@ -77,10 +80,7 @@ def _told(results: Results, strategy: Result) -> str:
     told = compare(results, strategy, contrast)
     if told.clear:
         return f"`{told.ahead}` beats `{told.behind}` by {told.gain}, {told.p}."
-    return (
-        f"no difference seen between `{told.ahead}` and `{told.behind}`: {told.gain} in favour of the first, {told.p}; "
-        f"this design would have seen {told.floor}."
-    )
+    return f"no clear difference between `{told.ahead}` and `{told.behind}`: {told.gain} in favour of the first, {told.p}; {told.doubt}."
 
 
 def compare(results: Results, strategy: Result, contrast: Contrast) -> Comparison:
@@ -95,8 +95,18 @@ def compare(results: Results, strategy: Result, contrast: Contrast) -> Compariso
         gain=_with_unit(results.primary, difference(measure, abs(contrast.diff), low, high)),
         p=p_value(contrast.p_holm),
         clear=contrast.p_holm <= 1 - results.confidence,
-        floor=size(measure, contrast.mde) if contrast.mde == contrast.mde else "a difference of unknown size",
+        doubt=_doubt(results, contrast),
     )
+
+
+def _doubt(results: Results, contrast: Contrast) -> str:
+    """The detectable difference is that of one comparison alone, while the verdict is one of many: so it is told only where it explains."""
+    measure = measure_of(results.primary)
+    if only_alone(verdict(measure, contrast.diff, contrast.p_holm, results.confidence), contrast.lo, contrast.hi):
+        return taken_back(results.comparisons)
+    if not abs(contrast.diff) < contrast.mde:
+        return "its interval reaches zero"
+    return f"one comparison alone would have detected {size(measure, contrast.mde)} four times in five"
 
 
 def _with_unit(metric: str, text: str) -> str:
@@ -107,7 +117,7 @@ def _with_unit(metric: str, text: str) -> str:
 
 def cost_sentence(results: Results) -> str:
     best, reference = results.winner, results.reference
-    seconds = f"{duration(best.typical_seconds)} of training per model ({spread_of_seconds(best)})"
+    seconds = f"{duration(best.typical_seconds)} per model ({spread_of_seconds(best)})"
     own = f"{seconds} and {counted(best.trainable, 'trainable parameter')}"
     if best is reference:
         return f"{own}; it is the reference, so this is the yardstick."
@@ -115,11 +125,10 @@ def cost_sentence(results: Results) -> str:
 
 
 def _relative(best: Result, reference: Result) -> str:
-    yardstick = f"the reference takes {duration(reference.typical_seconds)} and {counted(reference.trainable, 'parameter')}"
-    seconds = times(best.typical_seconds, reference.typical_seconds, "seconds")
-    parameters = times(best.trainable, reference.trainable, "parameters")
-    told = " and ".join(ratio for ratio in (seconds, parameters) if ratio)
-    return f"{yardstick}: {told}" if told else yardstick
+    included = f" ({reference.included})" if reference.included else ""
+    seconds = times(best.typical_seconds, reference.typical_seconds, f"the reference's {duration(reference.typical_seconds)}{included}")
+    parameters = times(best.trainable, reference.trainable, f"its {counted(reference.trainable, 'parameter')}")
+    return " and ".join((seconds or "the reference took no time", parameters or "the reference trains no parameter"))
 
 
 def pretraining_sentence(results: Results) -> str | None:
@@ -136,22 +145,35 @@ def pretraining_sentence(results: Results) -> str | None:
 
 
 def _did_it_help(results: Results, scratch: Result, pretrained: Result) -> str:
-    """The verdict rests on the one pair that was compared on the same images and holds the reference."""
-    compared = pretrained if results.reference.scratch else scratch
+    """Only comparisons with the reference were tested: they decide where it is one of the two, or beats scratch and is itself surpassed."""
+    compared = pretrained if results.reference is scratch else scratch
     contrast = compared.contrasts.get(results.primary)
     if contrast is None or results.reference.control:
-        return "the two were not compared on the same images, so take the intervals as a guide only."
+        return _untested(results, scratch, pretrained)
     found = verdict(measure_of(results.primary), contrast.diff, contrast.p_holm, results.confidence)
-    words = {"none": "whether pretraining helped cannot be told", "unknown": "whether pretraining helped cannot be told"}
-    helped = "better" if compared is pretrained else "worse"
-    return f"{words.get(found, 'it helped' if found == helped else 'it did not help')}: {_told(results, compared)}"
+    helped = found == ("better" if compared is pretrained else "worse")
+    if results.reference is scratch or results.reference is pretrained:
+        decided = (
+            "whether pretraining helped cannot be told" if found in ("none", "unknown") else "it helped" if helped else "it did not help"
+        )
+        return f"{decided}: {_told(results, compared)}"
+    if helped and not results.reference.scratch:
+        return f"it helped: {_told(results, compared)[:-1]}, and `{pretrained.name}` stands higher still."
+    return _untested(results, scratch, pretrained)
+
+
+def _untested(results: Results, scratch: Result, pretrained: Result) -> str:
+    ranges = [estimate_of(result, results.primary).partition(" ")[2] or "undefined" for result in (scratch, pretrained)]
+    return f"the two were not tested against each other, so whether it helped is left open; their intervals are {' and '.join(ranges)}."
 
 
 def caution_sentence(results: Results) -> str:
     rivals = len(results.candidates)
+    rates = ", and the default rates were chosen on validation images that other folds test" if results.finetuned else ""
     return (
         f"the best of {rivals} candidates was picked on the same images that measured it, which flatters its figure and its lead; "
-        f"Holm's p allows for the {counted(max(rivals - 1, 0), 'comparison')}, the intervals do not."
+        f"Holm's p allows for the {counted(results.comparisons, 'comparison')}, the intervals do not. "
+        f"Each cell was trained once, one seed per fold, so luck of training is in no interval{rates}."
     )
 
 
@@ -162,8 +184,9 @@ def estimate_of(result: Result, metric: str) -> str:
 
 def spread_of_seconds(result: Result) -> str:
     low, high = duration(min(result.seconds)), duration(max(result.seconds))
-    folds = counted(len(result.seconds), "fold")
-    return f"median of {folds}, each about the same" if low == high else f"median of {folds}, {low} to {high}"
+    spread = "each about the same" if low == high else f"{low} to {high}"
+    text = f"median of {counted(len(result.seconds), 'fold')}, {spread}"
+    return f"{text}; {result.included}" if result.included else text
 
 
 def _upper(sentence: str) -> str:

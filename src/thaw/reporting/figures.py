@@ -21,8 +21,9 @@ from thaw.reporting.wording import measure_of, verdict
 
 WIDTH = 7.0  # inches; 1,050 px, so that letters stay readable on a page of 700 px
 DPI = 150
-BLUE, BLACK, ORANGE, GRAY, PALE = "#0072B2", "#222222", "#D55E00", "#8A8F98", "#E6E8EC"
+BLUE, BLACK, ORANGE, GRAY, PALE = "#0072B2", "#222222", "#D55E00", "#6F747D", "#E6E8EC"  # all but PALE: 3:1 and more on white and on PALE
 FOLD_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#222222")  # Okabe and Ito
+EDGE: dict[str, Any] = {"markeredgecolor": BLACK, "markeredgewidth": 0.8}  # pale fills need it
 FOLD_MARKERS = "osD^vP<>"
 STYLE = {
     "font.size": 9,
@@ -77,6 +78,13 @@ def colour_of(results: Results, result: Result) -> str:
     return ORANGE if result.scratch else GRAY
 
 
+def style_of(results: Results, result: Result) -> str:
+    """Line style beside the colour: winner solid, reference dashed, random weights dash-dotted."""
+    if result is results.winner:
+        return "-"
+    return "--" if result is results.reference else "-."
+
+
 def _differences(results: Results) -> Figure | None:
     """Forest plot: right is always better, so the axis is turned where lower is better."""
     measure = measure_of(results.primary)
@@ -89,7 +97,7 @@ def _differences(results: Results) -> Figure | None:
     for y, (result, contrast) in enumerate(rows):
         low, diff, high, floor = (measure.scale * v for v in (contrast.lo, contrast.diff, contrast.hi, contrast.mde))
         clear = verdict(measure, contrast.diff, contrast.p_holm, results.confidence) in ("better", "worse")
-        axes.barh(y, 2 * floor, left=-floor, height=0.62, color=PALE, zorder=1)
+        axes.barh(y, 2 * floor, left=-floor, height=0.62, color=PALE, edgecolor=GRAY, linewidth=0.7, zorder=1)
         axes.plot([low, high], [y, y], color=colour_of(results, result), linewidth=1.8, solid_capstyle="butt", zorder=3)
         axes.plot(diff, y, "o", color=colour_of(results, result), markerfacecolor=None if clear else "white", markersize=6, zorder=4)
     axes.axvline(0, color=BLACK, linewidth=0.9, zorder=2)
@@ -120,8 +128,8 @@ def _cost(results: Results) -> Figure | None:
     spots = [(_drawable_seconds(r), r.estimate(results.primary)) for r in rows]
     for result, (seconds, estimate) in zip(rows, spots, strict=True):
         marker, colour = "s" if result.finetuned else "o", colour_of(results, result)
-        axes.plot([seconds, seconds], [estimate.lo, estimate.hi], color=colour, linewidth=1, alpha=0.45, zorder=2)
-        axes.plot(seconds, estimate.value, marker, color=colour, markersize=6, zorder=3 if colour == GRAY else 4)
+        axes.plot([seconds, seconds], [estimate.lo, estimate.hi], color=colour, linewidth=0.8, zorder=2)
+        axes.plot(seconds, estimate.value, marker, color=colour, markersize=6.5, **EDGE, zorder=3 if colour == GRAY else 4)
     control = next((r for r in results.controls if not math.isnan(r.estimate(results.primary).value)), None)
     if control is not None:
         _level(axes, control.estimate(results.primary).value, f"best control: {control.strategy}")
@@ -150,7 +158,7 @@ def _seconds_axis(axes: Axes, seconds: list[float]) -> None:
     axes.set_xlim(min(seconds) / 6, max(seconds) * 6)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,g}"))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("seconds of training per model, median of the folds (logarithmic)")
+    axes.set_xlabel("seconds per model, features included, median of the folds (logarithmic)")
 
 
 def _name_points(figure: Figure, axes: Axes, names: list[str], points: Float[np.ndarray, "P 2"]) -> None:
@@ -223,9 +231,7 @@ def _folds(results: Results) -> Figure | None:
     for place, fold in enumerate(sorted({fold for r in rows for fold in r.folds})):
         dots = [(r.fold_values(results.primary)[fold], y) for y, r in enumerate(rows) if fold in r.fold_values(results.primary)]
         marker, colour = FOLD_MARKERS[place % 8], FOLD_COLOURS[(place + place // 8) % 8]
-        axes.plot(
-            *zip(*dots, strict=True), marker, color=colour, markersize=5.5, alpha=0.85, markeredgewidth=0, label=f"fold {fold}", zorder=3
-        )
+        axes.plot(*zip(*dots, strict=True), marker, color=colour, markersize=6, **EDGE, label=f"fold {fold}", zorder=3)
     _rows(axes, [result.name for result in rows])
     if not measure.higher_is_better:
         axes.invert_xaxis()
@@ -293,7 +299,7 @@ def _curves(results: Results) -> Figure | None:
     left, right = figure.subplots(1, 2)
     for result in shown:
         for axes, kind in ((left, "roc"), (right, "pr")):
-            _curve(axes, [c for c in result.curves if c.kind == kind], result.name, colour_of(results, result))
+            _curve(axes, [c for c in result.curves if c.kind == kind], result.name, colour_of(results, result), style_of(results, result))
     left.plot([0, 1], [0, 1], color=GRAY, linewidth=0.8, linestyle=":")
     right.axhline(_chance_precision(results), color=GRAY, linewidth=0.8, linestyle=":")
     for axes, title, x, y in ((left, "ROC", "false positive rate", "true positive rate"), (right, "PR", "recall", "precision")):
@@ -303,13 +309,13 @@ def _curves(results: Results) -> Figure | None:
     return figure
 
 
-def _curve(axes: Axes, curves: list[Curve], name: str, colour: str) -> None:
+def _curve(axes: Axes, curves: list[Curve], name: str, colour: str, style: str) -> None:
     """One class as it is; several as their mean."""
     if len(curves) == 1:
-        axes.plot(curves[0].x, curves[0].y, color=colour, linewidth=1.6, label=name)
+        axes.plot(curves[0].x, curves[0].y, style, color=colour, linewidth=1.6, label=name)
     elif curves:
         x, y = mean_curve([(np.array(c.x), np.array(c.y)) for c in curves])
-        axes.plot(x, y, color=colour, linewidth=1.6, label=name)
+        axes.plot(x, y, style, color=colour, linewidth=1.6, label=name)
 
 
 def mean_curve(
@@ -352,7 +358,7 @@ def _panel(axes: Axes, result: Result, colour: str) -> None:
     records = [record for record in result.records if record.history]
     for record in records:
         heights = [math.nan if row.get("val/auc") is None else row["val/auc"] for row in record.history]
-        axes.plot(range(1, len(heights) + 1), heights, color=colour, linewidth=0.9, alpha=0.75)
+        axes.plot(range(1, len(heights) + 1), heights, color=colour, linewidth=0.9)
         kept = int(record.metrics.get("best_epoch", 0))
         if 1 <= kept <= len(heights):
             axes.plot(kept, heights[kept - 1], "o", color=colour, markersize=4)

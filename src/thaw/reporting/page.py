@@ -1,12 +1,13 @@
 """report.html: the Markdown report as one file that needs nothing else, on a phone, on paper, by day and by night."""
 
 import base64
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 
 from jinja2 import Environment, StrictUndefined
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 TEMPLATE = """<!doctype html>
 <html lang="en">
@@ -34,6 +35,7 @@ h2:first-of-type + ul { margin: 0; padding: 1rem 1.2rem; list-style: none; backg
 h2:first-of-type + ul li + li { margin-top: .6rem; }
 code { font: .9em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 .scroll { overflow-x: auto; margin: 1rem 0; }
+.scroll:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; min-width: 100%; }
 th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { font-weight: 600; color: var(--soft); vertical-align: bottom; }
@@ -68,7 +70,7 @@ def page(text: str, title: str, images: Mapping[str, bytes]) -> str:
     tokens = markdown.parse(text)
     for token in tokens:
         _inline(token.children or [], images)
-    body = _scrolling(markdown.renderer.render(tokens, markdown.options, {}))
+    body = _scrolling(markdown.renderer.render(tokens, markdown.options, {}), list(_table_names(tokens)))
     environment = Environment(undefined=StrictUndefined, autoescape=True, keep_trailing_newline=True)
     return environment.from_string(TEMPLATE).render(title=title, body=Markup(body))
 
@@ -87,6 +89,21 @@ def png_width(picture: bytes) -> int:
     return int.from_bytes(picture[16:20], "big")
 
 
-def _scrolling(body: str) -> str:
-    """Wide tables scroll by themselves instead of stretching the page. Text cannot hold these tags: it is escaped."""
-    return body.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
+def _table_names(tokens: Sequence[Token]) -> Iterator[str]:
+    """``Table 2: Leaderboard``, after the heading above it, for those who cannot see where it stands."""
+    heading, number = "", 0
+    for before, token in zip([None, *tokens], tokens, strict=False):
+        if before is not None and before.type == "heading_open":
+            heading = "".join(child.content for child in token.children or [])
+        if token.type == "table_open":
+            number += 1
+            yield f"Table {number}: {heading}" if heading else f"Table {number}"
+
+
+def _scrolling(body: str, names: Sequence[str]) -> str:
+    """Wide tables scroll by themselves, by keyboard too, instead of stretching the page. Text cannot hold these tags: it is escaped."""
+    labels = iter(names)
+    opened = re.sub(
+        "<table>", lambda _: f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(next(labels))}"><table>', body
+    )
+    return opened.replace("</table>", "</table></div>")

@@ -21,7 +21,7 @@ def readme_table(results: Results) -> str:
         "strategy",
         f"{measure.name} [{percent(results.confidence)} interval]",
         f"difference to {code(results.reference.name)}, {unit}",
-        "seconds per model",
+        "seconds per model, features included",
     ]
     rows = [_row(results, result) for result in results.candidates]
     return f"Best: {winner_sentence(results)} {_sentence(results)}\n\n{table(header, rows)}"

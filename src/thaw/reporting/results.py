@@ -11,10 +11,12 @@ from typing import Any
 from thaw.errors import InputError
 from thaw.files import read_json
 from thaw.reporting.wording import measure_of
-from thaw.runs import COSTS, RUNS, Identity, Record, read_cost, read_record
+from thaw.runs import COSTS, HEADS, RUNS, Identity, Record, read_cost, read_record
 
 Row = dict[str, str]
 Pair = tuple[str, str]  # backbone, strategy
+PROBE = "linear_probe"  # the head that a strategy may start from
+ON_FEATURES = (*HEADS, "shuffled_labels")  # heads that look through the backbone
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Contrast:
     lo: float
     hi: float
     p_holm: float
-    mde: float  # smallest difference that the design would have seen
+    mde: float  # the true difference that this comparison, alone, detects four times in five
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Result:
     pooled: dict[str, Any]
     folds: dict[int, dict[str, Any]]
     records: list[Record]  # in the order of the folds, never empty
-    seconds: list[float]  # of training, in the order of the folds
+    seconds: list[float]  # per model, features (and the probe that it starts from) included, in the order of the folds
 
     @property
     def name(self) -> str:
@@ -77,6 +79,18 @@ class Result:
     @property
     def trainable(self) -> int:
         return self.records[0].trainable_parameters
+
+    @property
+    def start(self) -> str | None:
+        """What the training starts from: "pretrained", "random" or "linear_probe"; None for heads."""
+        return _start(self.records[0])
+
+    @property
+    def included(self) -> str:
+        """What its seconds hold beside its own training, in words."""
+        if self.start == PROBE:
+            return "its probe and the probe's features included"
+        return "features included" if self.strategy in ON_FEATURES else ""
 
     @property
     def typical_seconds(self) -> float:
@@ -115,8 +129,22 @@ class Results:
         return [r for r in self.ranked if not r.control]
 
     @property
+    def finetuned(self) -> bool:
+        return any(r.finetuned for r in self.candidates)
+
+    @property
     def controls(self) -> list[Result]:
         return [r for r in self.ranked if r.control]
+
+    @property
+    def units(self) -> str:
+        """What is resampled, plural: "inferred modules", or "images" where the data knows no groups."""
+        return f"{self.group_name}s" if self.grouped else "images"
+
+    @property
+    def comparisons(self) -> int:
+        """How many comparisons Holm's correction of the primary metric allows for."""
+        return sum(not math.isnan(r.contrasts[self.primary].p_holm) for r in self.candidates if self.primary in r.contrasts)
 
     @property
     def from_scratch(self) -> Result | None:
@@ -166,6 +194,7 @@ def _gather(
         raise InputError(f"reports/metrics.json: has no {name}, which params.yaml asks for; run `dvc repro evaluate`")
     leaderboard, contrasts, curves = (table.get(pair, []) for table in tables)
     identities = [Identity(*pair, fold) for fold in folds]
+    records = [_record(identity, root) for identity in identities]
     return Result(
         backbone=pair[0],
         strategy=pair[1],
@@ -175,8 +204,8 @@ def _gather(
         curves=_curves(curves),
         pooled=metrics["pooled"][name],
         folds={int(fold): figures for fold, figures in metrics["folds"][name].items()},
-        records=[_record(identity, root) for identity in identities],
-        seconds=[_seconds(identity, root) for identity in identities],
+        records=records,
+        seconds=[_seconds(identity, _start(record), root) for identity, record in zip(identities, records, strict=True)],
     )
 
 
@@ -239,7 +268,26 @@ def _record(identity: Identity, root: Path) -> Record:
     return read_record(identity.folder(root / RUNS))
 
 
-def _seconds(identity: Identity, root: Path) -> float:
+def _start(record: Record) -> str | None:
+    return record.inputs.get("settings", {}).get("start")
+
+
+def _seconds(identity: Identity, start: str | None, root: Path) -> float:
+    """What one model costs: its training; for a head on features their extraction from its training images; a probe that it starts from."""
     if not identity.cost_file(root / COSTS).exists():
         raise InputError(f"costs/{identity}.json is missing; run `dvc repro evaluate`")
-    return float(read_cost(identity, root / COSTS)["seconds"])
+    cost = read_cost(identity, root / COSTS)
+    seconds = float(cost["seconds"])
+    if identity.strategy in ON_FEATURES:
+        seconds += cost["images_seen"] * _seconds_an_image(identity.backbone, root)
+    if start == PROBE:
+        seconds += _seconds(Identity(identity.backbone, PROBE, identity.fold), None, root)
+    return seconds
+
+
+def _seconds_an_image(backbone: str, root: Path) -> float:
+    """Of feature extraction, which is done once for all images and shared by all heads and folds."""
+    if not (root / COSTS / backbone / "features.json").exists():
+        raise InputError(f"costs/{backbone}/features.json is missing; run `dvc repro features@{backbone}`")
+    cost = read_json(root / COSTS / backbone / "features.json")
+    return cost["seconds"] / cost["images_seen"]

@@ -29,6 +29,7 @@ class Measure:
 
 MEASURES = {
     "roc_auc": Measure("ROC AUC"),
+    "roc_auc_within": Measure("ROC AUC within folds"),
     "pr_auc": Measure("PR AUC"),
     "balanced_accuracy": Measure("balanced accuracy"),
     "accuracy": Measure("accuracy"),
@@ -98,10 +99,19 @@ def verdict(measure: Measure, diff: float, p_holm: float, confidence: float) -> 
     return "better" if (diff > 0) == measure.higher_is_better else "worse"
 
 
-def verdict_words(found: Verdict, lo: float, hi: float) -> str:
-    """For a table. An interval beside zero that does not survive the correction is said to be just that."""
-    if found == "none" and (lo > 0 or hi < 0):
-        return "not clear: alone it would count, among so many comparisons it does not"
+def only_alone(found: Verdict, lo: float, hi: float) -> bool:
+    """Whether the interval lies beside zero and the correction takes the difference back."""
+    return found == "none" and (lo > 0 or hi < 0)
+
+
+def taken_back(comparisons: int) -> str:
+    return f"alone it would count; after correction for {counted(comparisons, 'comparison')} it does not"
+
+
+def verdict_words(found: Verdict, lo: float, hi: float, comparisons: int) -> str:
+    """For a table. ``comparisons``: how many the correction allowed for."""
+    if only_alone(found, lo, hi):
+        return taken_back(comparisons)
     return {"better": "better", "worse": "worse", "none": "no difference seen", "unknown": "undefined"}[found]
 
 
@@ -117,12 +127,12 @@ def percent(share: float) -> str:
 
 
 def times(amount: float | int, other: float | int, of: str) -> str:
-    """``115 times the seconds``, ``2.4 times the seconds``, ``about the same seconds``; nothing where the other is zero."""
+    """``180 times the reference's 0.64 s``, or ``about the reference's 0.64 s``; nothing where the other is zero."""
     if other == 0:
         return ""
     ratio = amount / other
     text = f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}"
-    return f"about the same {of}" if text == "1" else f"{text} times the {of}"
+    return f"about {of}" if text == "1" else f"{text} times {of}"
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:

@@ -1,0 +1,50 @@
+"""A copy with other dials; nothing of the user's is overwritten."""
+
+from pathlib import Path
+
+import pytest
+
+from thaw.errors import InputError
+from thaw.params import read_params
+from thaw.tour import DIALS, copy_project, set_dials
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_tours_dials_are_valid_whatever_the_users_are(tmp_path: Path) -> None:
+    copy = tmp_path / "params.yaml"
+    copy.write_text((ROOT / "params.yaml").read_text())
+    set_dials(copy, {"evaluate.reference": "full", "finetune.backbones": ["lite0", "lite0_native"], "split.method": "stratified"})
+    set_dials(copy, DIALS)
+    params = read_params(copy)
+    assert (params.data.source, params.split.folds, params.finetune.strategies) == ("digits", [0, 1], ["full", "lp_ft"])
+
+
+def test_comments_survive(tmp_path: Path) -> None:
+    copy = tmp_path / "params.yaml"
+    copy.write_text((ROOT / "params.yaml").read_text())
+    set_dials(copy, {"finetune.batch_size": 16})
+    before, after = (path.read_text().splitlines() for path in (ROOT / "params.yaml", copy))
+    assert [line.count("#") for line in before] == [line.count("#") for line in after]
+    assert "batch_size: 16" in copy.read_text()
+
+
+@pytest.mark.parametrize("path", ["split.fold", "strategies.full.phases.7.epochs", "nothing.at.all"])
+def test_a_dial_that_does_not_exist_is_an_error(tmp_path: Path, path: str) -> None:
+    copy = tmp_path / "params.yaml"
+    copy.write_text((ROOT / "params.yaml").read_text())
+    with pytest.raises(InputError):
+        set_dials(copy, {path: 1})
+
+
+def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(InputError, match="is not empty and not an earlier tour"):
+        copy_project(ROOT, tmp_path, DIALS)
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"] and (tmp_path / "README.md").read_text() == "mine"
+
+
+def test_outside_a_project(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="run inside it"):
+        copy_project(tmp_path, tmp_path / "tour", DIALS)
+    assert not (tmp_path / "tour").exists()
