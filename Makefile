@@ -9,7 +9,7 @@ export PYTHONUTF8 := 1
 .PHONY: setup repro test check ui tour readme
 .DEFAULT_GOAL := repro
 
-setup: $(STAMP)
+setup: $(STAMP) ## create .venv and install the lock, once
 
 $(STAMP): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "thaw needs Python 3.11 or newer: make PYTHON=python3.12 ...")'

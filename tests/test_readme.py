@@ -36,7 +36,7 @@ def test_the_tree_exists_and_is_complete() -> None:
 def test_every_make_target_named_exists_and_the_other_way_round() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z]+):.*##", makefile, re.M))
-    assert set(re.findall(r"make ([a-z]+)", README)) <= targets
+    assert set(re.findall(r"(?:`|^    )make ([a-z]+)", README, re.M)) <= targets
     assert set(re.search(r"^Makefile\s+(.*)$", README, re.M).group(1).split(", ")) == targets  # type: ignore[union-attr]
 
 

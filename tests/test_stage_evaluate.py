@@ -125,7 +125,7 @@ def test_files_columns_and_rows(project, capsys):
     candidates = {*HEADS, "full", "lp_ft"}
     assert set(contrasts["strategy"]) == candidates - {"linear_probe"} and set(contrasts["reference"]) == {"linear_probe"}
     assert (
-        len(contrasts) == 5 * 10 and np.all(column(contrasts, "p_holm") >= column(contrasts, "p")) and np.all(column(contrasts, "mde") > 0)
+        len(contrasts) == 5 * 11 and np.all(column(contrasts, "p_holm") >= column(contrasts, "p")) and np.all(column(contrasts, "mde") > 0)
     )
     assert set(curves["strategy"]) == candidates and set(curves["class"]) == {"defective"} and set(curves["curve"]) == {"roc", "pr"}
     assert max(len(part) for _, part in curves.groupby(["strategy", "curve"])) <= 200
