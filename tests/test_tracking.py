@@ -673,3 +673,9 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
     while not condition():
         assert time.monotonic() < end, "did not happen in time"
         time.sleep(0.05)
+
+
+def test_imported_steps_have_times_of_their_own() -> None:
+    points = [("val/auc", 1, 0.5), ("val/auc", 2, 0.6), ("val/auc", 4, 0.7), ("best_val_auc", 0, 0.7)]
+    assert [entity.timestamp for entity in tracking._spread(points, 1000, 2000)] == [1250, 1500, 2000, 1000]
+    assert [entity.timestamp for entity in tracking._spread(points[3:], 1000, 2000)] == [2000]

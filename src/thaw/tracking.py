@@ -512,7 +512,7 @@ def _import(client: Any, experiment_id: str, content: Content, further: Mapping[
     start, end = content.times
     tags = {**further, **content.tags, "content_sha256": content.sha256}
     run_id = client.create_run(experiment_id, start_time=start, tags=tags, run_name=content.name).info.run_id
-    _log(client, run_id, content.params, _entities(content.metrics, end))
+    _log(client, run_id, content.params, _spread(content.metrics, start, end))
     with tempfile.TemporaryDirectory() as folder:
         for path, text in content.artifacts.items():
             write_text(Path(folder) / path, text)
@@ -534,6 +534,12 @@ def _entities(points: list[tuple[str, int, float]], moment: int) -> list[Any]:
     from mlflow.entities import Metric
 
     return [Metric(name, value, moment, step) for name, step, value in points]
+
+
+def _spread(points: list[tuple[str, int, float]], start: int, end: int) -> list[Any]:
+    """Steps at even times between ``start`` and ``end``: with one time for all, MLflow's relative-time axis draws a vertical line."""
+    last = max((step for _, step, _ in points), default=0)
+    return [entity for point in points for entity in _entities([point], start + (end - start) * point[1] // last if last else end)]
 
 
 def _remove(client: Any, store: Store, run: Any) -> None:
