@@ -1,4 +1,4 @@
-# `make repro` answers the question; `make test`, `make check`, `make ui`, `make tour` do what they say. All install what they need, once.
+# `make repro` answers the question; `make test`, `make check`, `make ui`, `make tour`, `make all-strategies` do what they say. All install what they need, once.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 export PATH := $(abspath $(BIN)):$(PATH)
 export PYTHONUTF8 := 1
 
-.PHONY: setup repro test check ui tour readme
+.PHONY: setup repro test check ui tour all-strategies readme
 .DEFAULT_GOAL := repro
 
 setup: $(STAMP) ## create .venv and install the lock, once
@@ -38,6 +38,11 @@ ui: setup ## MLflow on http://127.0.0.1:5000
 
 tour: setup ## the whole pipeline on scikit-learn's digits, in a folder of its own, in about a minute
 	thaw tour
+
+all-strategies: setup ## params.all.yaml, every strategy, in a folder of its own, in about a quarter of an hour; its report goes to docs/all-strategies
+	thaw tour all-strategies --params params.all.yaml
+	mkdir -p docs/all-strategies
+	cp -R all-strategies/reports/report.md all-strategies/reports/leaderboard.csv all-strategies/reports/contrasts.csv all-strategies/reports/figures docs/all-strategies/
 
 readme: setup ## write the result table into README.md
 	thaw readme

@@ -9,9 +9,10 @@ import torch
 from tiny import BLOCKS, QUIET, phase, tiny_material, tiny_network
 
 from thaw.backbones import Network
-from thaw.checkpoints import Training, read_history
+from thaw.checkpoints import Training, read_progress
 from thaw.errors import InputError
-from thaw.finetune import Observer, augmented, batches, predict, train
+from thaw.finetune import Observer, Regime, batches, train
+from thaw.inputs import Views, predict
 from thaw.metrics import validation_figures
 from thaw.strategies import resolve
 
@@ -21,13 +22,16 @@ PHASES = [
     phase("all", 2, {"*": 0.01}, name="all"),
 ]
 
+REGIME = Regime(16, ("dihedral",), 64, "auc")
+PLAIN = Regime(16, (), 64, "auc")
+
 
 def run(
-    folder: Path, phases: list[Any] = PHASES, observer: Observer = QUIET, norm: str = "train", seed: int = 3
+    folder: Path, phases: list[Any] = PHASES, observer: Observer = QUIET, norm: str = "frozen_eval", seed: int = 3
 ) -> tuple[Network, Training]:
     network = tiny_network()
     resolved = resolve(network, BLOCKS, phases, norm, "s")
-    state = train(network, resolved, tiny_material(), 16, "dihedral", seed, "auc", folder / "state.safetensors", observer)
+    state = train(network, resolved, tiny_material(), REGIME, seed, folder / "state.safetensors", observer)
     return network, state
 
 
@@ -96,7 +100,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path, killed_after
 
     with pytest.raises(Killed):
         run(tmp_path / "broken", observer=Observer(QUIET.advance, kill, QUIET.phase))
-    assert len(read_history(tmp_path / "broken" / "state.safetensors")) == killed_after
+    assert len(read_progress(tmp_path / "broken" / "state.safetensors")[0]) == killed_after
     trained: list[int] = []
     resumed, again = run(tmp_path / "broken", observer=Observer(QUIET.advance, lambda row: trained.append(row["epoch"]), QUIET.phase))
     assert trained == list(range(killed_after + 1, 7))  # finished epochs are not trained again
@@ -141,9 +145,9 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_rates(tmp_path: Path) -> 
 def test_a_network_that_breaks_in_the_last_step_of_an_epoch_stops_too(tmp_path: Path) -> None:
     """One step an epoch: the loss is taken before the step that wrecks the network, so only validation can see it."""
     network, material = tiny_network(), tiny_material(16)
-    resolved = resolve(network, BLOCKS, [phase("all", 1, {"*": 1e30}, schedule="constant", warmup=0.0)], "train", "s")
+    resolved = resolve(network, BLOCKS, [phase("all", 1, {"*": 1e30}, schedule="constant", warmup=0.0)], "frozen_eval", "s")
     with pytest.raises(InputError, match="not finite at phase all, epoch 1, step 1"):
-        train(network, resolved, material, 16, "none", 0, "auc", tmp_path / "state.safetensors", QUIET)
+        train(network, resolved, material, PLAIN, 0, tmp_path / "state.safetensors", QUIET)
     assert not (tmp_path / "state.safetensors").exists()
 
 
@@ -153,14 +157,16 @@ def test_labels_of_test_rows_cannot_be_used(tmp_path: Path) -> None:
     material.labels[material.train[0]] = -1
     network = tiny_network()
     with pytest.raises((IndexError, RuntimeError, ValueError)):
-        train(network, resolve(network, BLOCKS, [phase()], "train", "s"), material, 16, "none", 0, "auc", tmp_path / "s", QUIET)
+        train(network, resolve(network, BLOCKS, [phase()], "frozen_eval", "s"), material, PLAIN, 0, tmp_path / "s", QUIET)
 
 
 def test_no_batch_has_one_image(tmp_path: Path) -> None:
     """Batch statistics of one image are an error where the last feature map has one pixel."""
     network, material = tiny_network(), tiny_material(20)
     assert len(material.train) % 2 == 1
-    state = train(network, resolve(network, BLOCKS, [phase()], "train", "s"), material, 2, "none", 0, "auc", tmp_path / "s", QUIET)
+    state = train(
+        network, resolve(network, BLOCKS, [phase()], "frozen_eval", "s"), material, Regime(2, (), 0, "auc"), 0, tmp_path / "s", QUIET
+    )
     assert len(state.history) == 2
     assert min(len(rows) for rows in batches(material, len(material.train) // 2, 0, 1)) == 2
 
@@ -168,8 +174,8 @@ def test_no_batch_has_one_image(tmp_path: Path) -> None:
 def test_one_batch_can_be_overfitted(tmp_path: Path) -> None:
     network = tiny_network(dropout=0.0)
     material = tiny_material(16)
-    resolved = resolve(network, BLOCKS, [phase("all", 150, {"*": 0.02}, schedule="constant")], "train", "s")
-    state = train(network, resolved, material, 16, "none", 0, "auc", tmp_path / "state.safetensors", QUIET)
+    resolved = resolve(network, BLOCKS, [phase("all", 150, {"*": 0.02}, schedule="constant")], "frozen_eval", "s")
+    state = train(network, resolved, material, PLAIN, 0, tmp_path / "state.safetensors", QUIET)
     assert state.history[-1]["train/loss"] < 0.02
 
 
@@ -183,11 +189,20 @@ def test_an_epoch_sees_every_training_image_once_in_a_new_order() -> None:
 
 def test_augmentation_depends_on_the_image_not_on_its_batch() -> None:
     material = tiny_material()
-    together = augmented(material, material.train, "dihedral", 5, 2)
-    alone = torch.cat([augmented(material, material.train[row : row + 1], "dihedral", 5, 2) for row in range(len(material.train))])
-    assert torch.equal(together, alone)
-    assert not torch.equal(together, augmented(material, material.train, "dihedral", 5, 3))
-    assert torch.equal(augmented(material, material.train, "none", 5, 2), material.view[material.train])
+    views, rows = Views(material, ("dihedral",), 5), material.train
+    together = views.pixels(rows, 2)
+    assert torch.equal(together, torch.cat([views.pixels(rows[row : row + 1], 2) for row in range(len(rows))]))
+    assert not torch.equal(together, views.pixels(rows, 3))
+    assert torch.equal(Views(material, (), 5).pixels(rows, 2), material.view[rows])
+
+
+def test_views_can_be_counted() -> None:
+    """With ``views: 2`` an image has two augmented views, whatever the epoch: even those of transforms that have no end of them."""
+    material = tiny_material()
+    views, rows = Views(material, ("brightness", "hflip"), 5, limit=2), material.train
+    seen = {tuple(image.flatten().tolist()) for epoch in range(1, 12) for image in views.pixels(rows[:1], epoch)}
+    assert len(seen) == views.count == 2
+    assert Views(material, ("brightness",), 5).codes(rows, 1) is None
 
 
 def test_prediction_does_not_depend_on_the_batch(tmp_path: Path) -> None:

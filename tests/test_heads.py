@@ -7,10 +7,12 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
+from thaw import heads
 from thaw.heads import (
     Head,
     Part,
     calibrated,
+    fit_head2toe,
     fit_knn,
     fit_logistic,
     fit_majority,
@@ -20,6 +22,7 @@ from thaw.heads import (
     raw_pixels,
     shuffled,
 )
+from thaw.selection import Relevance, kept, ranked
 
 
 def example(n_classes: int = 2, n: int = 300, dim: int = 12, seed: int = 0) -> tuple[Part, Part]:
@@ -105,6 +108,96 @@ def test_more_neighbours_than_rows_are_cut() -> None:
     assert fit_knn(train, val, [500], "auc", 2).chosen == {"k": 20}
 
 
+def deep(n_classes: int, n: int = 240) -> tuple[Part, Part, Part]:
+    """Features of four blocks of 60, then 40 of the encoder: the classes stand in six columns of the second block alone, from 70 on."""
+    rng = np.random.default_rng(n_classes)
+    centres, scales = rng.normal(0, 1, (n_classes, 6)), 10 ** rng.uniform(-2, 2, 280)
+    parts = []
+    for _ in range(3):
+        y = rng.integers(0, n_classes, n)
+        X = rng.normal(0, 1, (n, 280))
+        X[:, 70:76] += centres[y]
+        parts.append(Part((X * scales + scales).astype(np.float32), y))
+    return parts[0], parts[1], parts[2]
+
+
+BOTH: list[Relevance] = ["group_sparse", "l2"]
+
+
+@pytest.mark.parametrize("relevance", BOTH)
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_head2toe_finds_what_an_early_block_knows(relevance: Relevance, n_classes: int) -> None:
+    """It keeps the planted columns, beats the probe on the encoder's output and, having less to fit, all columns at once."""
+    train, val, test = deep(n_classes)
+    strengths = [1e-3, 1e-2, 0.1, 1.0]
+    fitted = fit_head2toe(train, val, strengths, [0.025, 0.2, 1.0], relevance, "log_loss", n_classes)
+    assert fitted.head is not None and fitted.chosen["keep"] < 1
+    used = np.flatnonzero(np.abs(fitted.head.W).max(axis=0))
+    assert len(used) == round(fitted.chosen["keep"] * 280) and len(set(range(70, 76)) & set(used)) >= 5
+
+    probe = fit_logistic(Part(train.X[:, -40:], train.y), Part(val.X[:, -40:], val.y), strengths, "log_loss", n_classes)
+    everything = fit_logistic(train, val, strengths, "log_loss", n_classes)
+
+    def loss(logits: np.ndarray) -> float:
+        return log_loss(test.y, softmax(logits.astype(float), axis=1))
+
+    reached = loss(fitted.predict(test.X))
+    assert reached < loss(probe.predict(test.X[:, -40:])) - 0.2 and reached < loss(everything.predict(test.X))
+    np.testing.assert_array_equal(fitted.head.logits(test.X), fitted.predict(test.X))
+
+
+@pytest.mark.parametrize("relevance", BOTH)
+def test_head2toe_is_the_probe_on_the_columns_that_training_rows_rank_first(relevance: Relevance) -> None:
+    """Whatever validation says of C and share, the ranking does not change with it: other rows have no part in it."""
+    train, val, _ = deep(2)
+    columns = kept(ranked(standardised(train, train.X), train.y, relevance, [1e-3, 0.1]), 0.1)
+    for labels in (val.y, 1 - val.y):
+        fitted = fit_head2toe(train, Part(val.X, labels), [1e-3, 0.1], [0.1], relevance, "auc", 2)
+        alone = fit_logistic(Part(train.X[:, columns], train.y), Part(val.X[:, columns], labels), [1e-3, 0.1], "auc", 2)
+        assert fitted.head is not None and alone.head is not None and len(columns) == 28
+        np.testing.assert_array_equal(fitted.head.W[:, columns], alone.head.W)
+        np.testing.assert_array_equal(fitted.head.b, alone.head.b)
+        assert not np.delete(fitted.head.W, columns, axis=1).any()
+        assert fitted.chosen == {"C": alone.chosen["C"], "keep": 0.1}
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("relevance", BOTH)
+def test_head2toe_that_keeps_everything_is_the_probe_on_everything(relevance: Relevance, n_classes: int) -> None:
+    train, val = example(n_classes)
+    strengths = [1e-3, 1e-2, 0.1]
+    fitted, probe = (
+        fit_head2toe(train, val, strengths, [1.0], relevance, "auc", n_classes),
+        fit_logistic(train, val, strengths, "auc", n_classes),
+    )
+    assert fitted.head is not None and probe.head is not None and fitted.chosen == {**probe.chosen, "keep": 1.0}
+    np.testing.assert_array_equal(fitted.head.W, probe.head.W)
+    np.testing.assert_array_equal(fitted.predict(val.X), probe.predict(val.X))
+
+
+@pytest.mark.parametrize("metric", ["auc", "log_loss"])
+def test_head2toe_validation_chooses_share_and_strength_together(metric: str) -> None:
+    train, val, _ = deep(2, n=80)
+    strengths, shares = [1e-4, 1e-2, 1.0], [0.01, 0.1, 1.0]
+    alone = {(k, C): fit_head2toe(train, val, [C], [k], "group_sparse", metric, 2).predict(val.X) for k in shares for C in strengths}
+    best = max(alone, key=lambda dial: heads.score(alone[dial], val.y, metric))
+    chosen = fit_head2toe(train, val, strengths[::-1], shares[::-1], "group_sparse", metric, 2).chosen
+    assert chosen == {"keep": best[0], "C": best[1]}
+
+
+def test_head2toe_prefers_the_smallest_share_and_strongest_penalty_of_equals() -> None:
+    y = np.arange(40) % 2
+    part = Part(np.column_stack([y * 2.0 - 1, y * 3.0, y + 0.0]).astype(np.float32), y)  # every column alone is perfect
+    assert fit_head2toe(part, part, [1.0, 0.1], [1.0, 0.3], "group_sparse", "auc", 2).chosen == {"C": 0.1, "keep": 0.3}
+
+
+@pytest.mark.parametrize("relevance", BOTH)
+def test_head2toe_twice_gives_the_same_bytes(relevance: Relevance) -> None:
+    train, val, test = deep(4)
+    first, again = (fit_head2toe(train, val, [1e-2, 0.1], [0.05, 0.2], relevance, "auc", 4).predict(test.X) for _ in range(2))
+    assert first.tobytes() == again.tobytes()
+
+
 def test_calibration_is_the_best_factor() -> None:
     train, val = example()
     head = Head(np.asarray(fit_ridge(train, val, [1.0], "auc", 2).head.W * 50), np.zeros(2, np.float32))  # type: ignore[union-attr]
@@ -138,7 +231,8 @@ def test_shuffled_labels_are_the_same_labels_elsewhere() -> None:
 
 def test_a_class_without_training_rows_is_never_predicted() -> None:
     train, val = example(2)
-    for fitted in (fit_logistic(train, val, [0.1], "auc", 3), fit_nearest_centroid(train, val, 3)):
+    head2toes = [fit_head2toe(train, val, [0.1], [0.5], relevance, "auc", 3) for relevance in BOTH]
+    for fitted in (fit_logistic(train, val, [0.1], "auc", 3), fit_nearest_centroid(train, val, 3), *head2toes):
         assert softmax(fitted.predict(val.X), axis=1)[:, 2].max() < 1e-6
 
 

@@ -35,7 +35,7 @@ def edited(tree: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 
 def test_the_projects_own_params_are_valid(tree: dict[str, Any]) -> None:
     params = parse_params(tree, "params.yaml")
-    assert set(params.finetune.strategies) >= {"full", "grouped", "grouped_tuned", "lp_ft", "gradual", "scratch"}
+    assert set(params.finetune.strategies) >= {"full", "grouped", "layerwise", "lp_ft", "gradual", "scratch"}
     assert len(params.split.folds) >= 3
     assert params.strategies["grouped"].phases[0].rates == {"head": 1e-3, "backbone": 1e-5}
     assert params.strategies["grouped"].phases[0].weight_decay == 0.01
@@ -58,8 +58,19 @@ def test_the_projects_own_params_are_valid(tree: dict[str, Any]) -> None:
         ("split/folds", [0, 2], "split.folds: must count from 0 to K-1"),
         ("split/validation", 0.9, "split.validation: Input should be less than or equal to 0.5"),
         ("strategies/full/phases/0/rates", {"*": float("nan")}, "strategies.full.phases[0].rates.*"),
-        ("strategies/ridge", {"start": "random", "norm": "train", "phases": []}, "strategies.ridge"),
+        ("strategies/ridge", {"start": "random", "norm": "eval", "phases": []}, "strategies.ridge"),
         ("heads", None, "heads: is missing"),
+        ("finetune/augment", ["hflip", "hflip"], "finetune.augment: names a transform twice"),
+        ("finetune/augment", ["hfilp"], "finetune.augment[0]: unknown value 'hfilp'; did you mean 'hflip'?"),
+        ("strategies/full/phases/0/steps", 5, "strategies.full.phases[0]: needs a length: either epochs or steps"),
+        ("strategies/full/phases/0/epochs", None, "strategies.full.phases[0]: needs a length: either epochs or steps"),
+        ("strategies/full/phases/0/schedule", "bit", "strategies.full.phases[0]: `steps: bit` and `schedule: bit` go together"),
+        ("strategies/full/phases/0/div", 5.0, "strategies.full.phases[0]: div is a dial of one_cycle"),
+        ("strategies/full/phases/0/stop", {"patience": 1, "flor": 0.1}, "strategies.full.phases[0].stop.flor: unknown key; did you mean"),
+        ("strategies/full/phases/0/optimiser", {"name": "adamw", "momentum": 0.9}, "strategies.full.phases[0].optimiser: adamw needs"),
+        ("strategies/full/norm", "train_eval", "strategies.full.norm: unknown value 'train_eval'; did you mean"),
+        ("strategies/full/interpolate", [0.5], "strategies.full: interpolate needs start: linear_probe"),
+        ("tune/rate", [10.0, 0.1], "tune.rate: must be [smallest, largest] factor"),
     ],
 )
 def test_a_mistake_is_one_line_with_its_place(tree: dict[str, Any], path: str, value: Any, said: str) -> None:
@@ -98,13 +109,13 @@ def test_rates_without_a_point_are_numbers(tmp_path: Path) -> None:
     assert read_params(tmp_path / "params.yaml").strategies["grouped"].phases[0].rates["backbone"] == 1e-5
 
 
-def test_no_dial_has_a_default_and_none_can_change() -> None:
+def test_no_dial_has_a_default_but_off_and_none_can_change() -> None:
     """DVC does not follow params.py: what it hands out must be decided by params.yaml alone."""
     blocks = [Params, *(block for block in _all_blocks(Block) if block is not Params)]
     assert len(blocks) > 10
     for block in blocks:
         assert block.model_config["frozen"] and block.model_config["extra"] == "forbid" and block.model_config["strict"]
-        assert all(field.is_required() for field in block.model_fields.values()), block
+        assert all(field.is_required() or field.default is None for field in block.model_fields.values()), block
 
 
 def _all_blocks(block: type[BaseModel]) -> list[type[BaseModel]]:

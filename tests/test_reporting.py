@@ -47,6 +47,7 @@ SCALARS = (
 )
 QUALITY = {
     "lite0/linear_probe": 0.820, "lite0/ridge": 0.812, "lite0/nearest_centroid": 0.741, "lite0/knn": 0.758,
+    "lite0/head2toe": 0.815, "lite0_native/head2toe": 0.833,
     "lite0_native/linear_probe": 0.836, "lite0_native/ridge": 0.829, "lite0_native/nearest_centroid": 0.752, "lite0_native/knn": 0.766,
     "lite0/full": 0.838, "lite0/grouped": 0.809, "lite0/grouped_tuned": 0.835, "lite0/lp_ft": 0.841, "lite0/gradual": 0.833,
     "lite0/scratch": 0.701,
@@ -163,7 +164,7 @@ def _contrast(world: World, name: str, reference: str, metric: str) -> dict:
     if a is None or b is None:
         return known | dict.fromkeys(("diff", "lo", "hi", "p", "p_holm", "mde"))
     diff = round(a - b, 10)
-    return known | {"diff": diff, "lo": diff - 0.017, "hi": diff + 0.018, "p": world.p / 13, "p_holm": world.p, "mde": 0.028}
+    return known | {"diff": diff, "lo": diff - 0.017, "hi": diff + 0.018, "p": world.p / 15, "p_holm": world.p, "mde": 0.028}
 
 
 def _curve_rows(world: World, auc: float) -> list[dict]:
@@ -196,9 +197,9 @@ def _write_run(world: World, root: Path, identity: Identity) -> None:
             history.append(
                 {"epoch": i + 1, "phase": phase, "train/loss": 0.6 / (i + 1), "val/auc": auc, "val/log_loss": 0.5, "lr/head": 1e-3}
             )
-    row = {"epochs": 3, "schedule": "cosine", "rate": 5e-4, "weight_decay": 0.01, "tensors": 2, "scalars": 2562}
+    row = {"length": "3 epochs", "schedule": "cosine", "rate": 5e-4, "weight_decay": 0.01, "tensors": 2, "scalars": 2562}
     groups = [{"phase": "all", "group": g} | row for g in ("head", "backbone")] if trained else []
-    slow = {"linear_probe": 0.61, "ridge": 0.17, "nearest_centroid": 0.011, "knn": 0.052}
+    slow = {"linear_probe": 0.61, "ridge": 0.17, "nearest_centroid": 0.011, "knn": 0.052, "head2toe": 0.9}
     seconds = (95.0 + len(identity.strategy) * 3 if trained else slow.get(identity.strategy, 0.3)) * (1 + 0.03 * identity.fold)
     seconds *= 1.3 if identity.backbone == "lite0_native" else 1
     starts = {"scratch": "random", "lp_ft": "linear_probe"}
@@ -263,11 +264,11 @@ def test_what_the_correction_takes_back_is_said_to_be_that(tmp_path: Path) -> No
     results = build(World(p=0.6), tmp_path)
     assert answer_lines(results)[1] == (
         "Difference: no clear difference between lite0/lp_ft and lite0/linear_probe: 2.1 points of ROC AUC [0.4, 3.9] "
-        "in favour of the first, Holm p = 0.600; alone it would count; after correction for 13 comparisons it does not."
+        "in favour of the first, Holm p = 0.600; alone it would count; after correction for 15 comparisons it does not."
     )
     text = text_of(results)
-    assert "and for 13 neither is clear" in text
-    assert "| `lite0/lp_ft` | alone it would count; after correction for 13 comparisons it does not | 2.1 [0.4, 3.9] |" in text
+    assert "and for 15 neither is clear" in text
+    assert "| `lite0/lp_ft` | alone it would count; after correction for 15 comparisons it does not | 2.1 [0.4, 3.9] |" in text
     assert "| `lite0/gradual` | no difference seen | 1.3 [−0.4, 3.1] | 0.600 | 2.8 |" in text
 
 
@@ -313,7 +314,7 @@ def test_pretraining_is_judged_against_scratch(elpv: Results, tmp_path: Path) ->
 
 def test_caution_is_two_sentences(elpv: Results, nasty: tuple[list[str], str]) -> None:
     caution = answer_block(elpv)[-1]
-    assert "best of 14 candidates" in caution and "13 comparisons" in caution
+    assert "best of 16 candidates" in caution and "15 comparisons" in caution
     assert "one seed per fold" in caution and "validation images that other folds test" in caution
     assert len(re.findall(r"\. [A-Z]|\.$", caution)) == 2
     assert "one seed per fold" in nasty[1] and "default rates" not in nasty[1]
@@ -374,10 +375,10 @@ def test_report_has_its_parts_in_order(elpv: Results) -> None:
     headings = re.findall(r"^## (.+)$", text, re.M)
     assert headings == [
         "The answer", "Leaderboard", "Differences to the reference", "Quality against cost", "From fold to fold",
-        "Where the best goes wrong", "Training curves", "Leak audit", "What was trained", "Data and how to reproduce this",
+        "Where the best goes wrong", "Training curves", "Leak audit", "Tuning budget", "What was trained", "Data and how to reproduce this",
     ]  # fmt: skip
     assert "saw neither it nor any other of its inferred module." in text and "groups (" not in text
-    assert "Of 13 strategies compared with `lite0/linear_probe` on the same images, 6 did better, 7 did worse" in text
+    assert "Of 15 strategies compared with `lite0/linear_probe` on the same images, 7 did better, 8 did worse" in text
     assert "in 4 of 4 folds" in text
     assert "how the images are split" not in text and "the audit above fixes k" in text
     assert "From pretrained weights; 3 epochs; 112 s" in text and "From random weights; 4 epochs" in text
@@ -537,7 +538,7 @@ def test_page_needs_nothing_else(elpv: Results, pictures: dict[str, bytes]) -> N
     assert len(regions) == len(set(regions)) == html.count("</table></div>") == html.count("<table>")
     assert regions[0] == "Table 1: Leaderboard"
     found = dict(zip(FIGURES, (alt for _, alt in sources), strict=True))
-    assert "6 did better" in found["differences"] and "lite0/lp_ft at 2.1 [0.4, 3.9] points" in found["differences"]
+    assert "7 did better" in found["differences"] and "lite0/lp_ft at 2.1 [0.4, 3.9] points" in found["differences"]
     for name, value in (("cost", "0.841"), ("folds", "0.787"), ("confusion", "75 %"), ("curves", "0.841"), ("training", "lite0/gradual")):
         assert value in found[name], found[name]
 

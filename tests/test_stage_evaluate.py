@@ -117,7 +117,7 @@ def test_files_columns_and_rows(project, capsys):
         "n",
     ]
     assert list(curves) == ["backbone", "strategy", "curve", "class", "x", "y"]
-    assert len(board) == 10 * 11 and set(board["metric"]) == SCALARS | {"weighted_accuracy", "roc_auc_within"}
+    assert len(board) == 11 * 11 and set(board["metric"]) == SCALARS | {"weighted_accuracy", "roc_auc_within"}
     assert set(board["n"]) == {240} and set(board["groups"]) == {40}
     assert set(board["strategy"][board["control"]]) == set(CONTROLS)
     assert set(board["strategy"][board["kind"] == "finetune"]) == {"full", "lp_ft"}
@@ -125,7 +125,7 @@ def test_files_columns_and_rows(project, capsys):
     candidates = {*HEADS, "full", "lp_ft"}
     assert set(contrasts["strategy"]) == candidates - {"linear_probe"} and set(contrasts["reference"]) == {"linear_probe"}
     assert (
-        len(contrasts) == 5 * 11 and np.all(column(contrasts, "p_holm") >= column(contrasts, "p")) and np.all(column(contrasts, "mde") > 0)
+        len(contrasts) == 6 * 11 and np.all(column(contrasts, "p_holm") >= column(contrasts, "p")) and np.all(column(contrasts, "mde") > 0)
     )
     assert set(curves["strategy"]) == candidates and set(curves["class"]) == {"defective"} and set(curves["curve"]) == {"roc", "pr"}
     assert max(len(part) for _, part in curves.groupby(["strategy", "curve"])) <= 200
@@ -264,7 +264,7 @@ def test_stale_folders_are_named_and_not_read(project, capsys):
 def test_too_few_resamples_are_remarked_on(project, capsys):
     write_params(project, bootstrap=200, confidence=0.99)
     evaluate.main()
-    assert "5 contrasts below 0.05; use 1000 or more" in capsys.readouterr().err
+    assert "6 contrasts below 0.06; use 1200 or more" in capsys.readouterr().err
 
 
 def change(run, **fields):

@@ -9,8 +9,9 @@ from tiny import BLOCKS, phase, tiny_network
 from thaw.backbones import Network as RealNetwork
 from thaw.backbones import build_backbone
 from thaw.errors import InputError
+from thaw.optimisers import build_optimiser
 from thaw.params import read_params
-from thaw.strategies import apply_freeze, build_optimiser, fixed_layers, group_table, norm_tensors, resolve, trainable_scalars
+from thaw.strategies import apply_freeze, fixed_layers, group_table, norm_tensors, resolve, trainable_scalars
 
 
 def test_norm_tensors_are_those_of_norm_layers() -> None:
@@ -38,9 +39,9 @@ def test_table_counts_what_trains() -> None:
 @pytest.mark.parametrize(
     ("trainable", "norm", "fixed"),
     [
-        ({"head.weight"}, "train", {"backbone.bn", "backbone.drop"}),
-        ({"head.weight", "backbone.top.weight"}, "train", {"backbone.bn"}),
-        ({"head.weight", "backbone.bn.weight"}, "train", set()),
+        ({"head.weight"}, "frozen_eval", {"backbone.bn", "backbone.drop"}),
+        ({"head.weight", "backbone.top.weight"}, "frozen_eval", {"backbone.bn"}),
+        ({"head.weight", "backbone.bn.weight"}, "frozen_eval", set()),
         ({"head.weight", "backbone.bn.weight"}, "eval", {"backbone.bn"}),
     ],
 )
@@ -50,7 +51,7 @@ def test_fixed_layers(trainable: set[str], norm: str, fixed: set[str]) -> None:
 
 def test_frozen_layers_stay_in_evaluation_mode_through_train() -> None:
     network = tiny_network()
-    (only_head,) = resolve(network, BLOCKS, [phase("head", rates={"head": 0.1})], "train", "s")
+    (only_head,) = resolve(network, BLOCKS, [phase("head", rates={"head": 0.1})], "frozen_eval", "s")
     apply_freeze(network, only_head)
     network.eval()
     network.train()
@@ -63,7 +64,7 @@ def test_one_step_equals_adamw_written_out() -> None:
     """Two rates, decay on weights alone, a frozen stem: after one step p' = p (1 - rate decay) - rate g / (|g| + eps)."""
     network = tiny_network(dropout=0.0)
     rates = {"head": 0.1, "top": 0.02}
-    (resolved,) = resolve(network, BLOCKS, [phase("top", rates=rates, decay=0.3)], "train", "s")
+    (resolved,) = resolve(network, BLOCKS, [phase("top", rates=rates, decay=0.3)], "frozen_eval", "s")
     apply_freeze(network, resolved)
     torch.nn.init.normal_(network.head.weight, std=0.5)
     optimiser = build_optimiser(network, resolved.groups)
@@ -107,4 +108,4 @@ def test_every_strategy_of_the_project_resolves_on_its_backbone() -> None:
 
 def test_a_mistake_names_the_place_in_params() -> None:
     with pytest.raises(InputError, match=r"^strategies\.x\.phases\[1\]\.rates: 'stme' matches nothing"):
-        resolve(tiny_network(), BLOCKS, [phase(), phase(rates={"stme": 1.0, "*": 1.0})], "train", "strategies.x")
+        resolve(tiny_network(), BLOCKS, [phase(), phase(rates={"stme": 1.0, "*": 1.0})], "frozen_eval", "strategies.x")

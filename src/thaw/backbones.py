@@ -3,12 +3,14 @@
 import re
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from thaw.errors import InputError
 from thaw.files import sha256_of_file
@@ -73,25 +75,60 @@ def recipe_of(pretrained_cfg: dict[str, Any], image_size: int) -> Recipe:
     return Recipe(image_size, pretrained_cfg["input_size"][-1], pretrained_cfg["crop_pct"], pretrained_cfg["interpolation"], mean, std)  # type: ignore[arg-type]
 
 
+NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+CONTAINERS = frozenset({"features", "encoder", "encoder.layers"})
+"""Modules of torchvision's models whose children are blocks (EfficientNet, ConvNeXt, DenseNet, Swin; VisionTransformer)."""
+
+
 def ordered_blocks(encoder: nn.Module) -> dict[str, list[str]]:
-    """Blocks from the stem up, as the model library groups them; every parameter stands in exactly one."""
+    """Blocks from the stem up, as timm groups them or else as the encoder's modules stand; every parameter stands in exactly one.
+
+    A block has the name of its first module. Norm layers and bare parameters that would be blocks of their own join the block below them,
+    and what lies below the stem joins the stem. Raises `InputError` where this is no partition or a block is called as the network's head.
+    """
+    matched = hasattr(encoder, "group_matcher")  # timm's models
+    blocks: list[tuple[str, list[str]]] = []
+    early: list[str] = []
+    for name, parameters in _timm_groups(encoder) if matched else _module_groups(encoder):
+        if name and not _only_norms(encoder, parameters):
+            blocks.append((name, early + parameters))
+            early = []
+        else:
+            (blocks[-1][1] if blocks else early).extend(parameters)
+    found, names = sorted(name for _, parameters in blocks for name in parameters), {name for name, _ in blocks}
+    if len(names) != len(blocks) or "head" in names or found != sorted(name for name, _ in encoder.named_parameters()):
+        rule = "its library's grouping does" if matched else "its modules in their order do"
+        raise InputError(f"backbone {type(encoder).__name__}: {rule} not partition its parameters; choose another backbone")
+    return dict(blocks)
+
+
+def _timm_groups(encoder: nn.Module) -> list[tuple[str | None, list[str]]]:
+    """(Name of the first module, parameters) of each group, the stem first; no name where all are bare."""
     from timm.models import group_parameters
 
     groups = group_parameters(encoder, encoder.group_matcher(coarse=True))  # type: ignore[operator]  # nn.Module hides the method
-    blocks = {_block_name(names[0]): list(names) for _, names in sorted(groups.items())}
-    found = sorted(name for names in blocks.values() for name in names)
-    if len(blocks) != len(groups) or found != sorted(name for name, _ in encoder.named_parameters()):
-        raise InputError(
-            f"backbone {type(encoder).__name__}: its library's grouping does not partition its parameters; choose another backbone"
-        )
-    return blocks
+    return [(next(filter(None, map(_block_name, names)), None), list(names)) for _, names in sorted(groups.items())]
 
 
-def _block_name(parameter: str) -> str:
-    """``blocks.3.0.conv_pw.weight`` -> ``blocks.3``; ``conv_stem.weight`` -> ``conv_stem``."""
-    found = re.match(r"[^.]+(\.\d+)?", parameter)
-    assert found is not None
-    return found.group()
+def _module_groups(encoder: nn.Module) -> list[tuple[str | None, list[str]]]:
+    """The same by modules, in the order in which they are registered; each bare parameter on its own."""
+    return [(module, list(names)) for module, names in groupby((name for name, _ in encoder.named_parameters()), _module_name)]
+
+
+def _block_name(parameter: str) -> str | None:
+    """``blocks.3.0.conv_pw.weight`` -> ``blocks.3``; ``conv_stem.weight`` -> ``conv_stem``; ``cls_token`` -> None."""
+    found = re.match(r"[^.]+(\.\d+)?(?=\.)", parameter)
+    return found and found.group()
+
+
+def _module_name(parameter: str) -> str | None:
+    """``layer1.0.conv1.weight`` -> ``layer1``; ``features.3.0.weight`` -> ``features.3``; ``encoder.pos_embedding`` -> None."""
+    parts = parameter.split(".")[:-1]
+    return next((name for name in accumulate(parts, "{}.{}".format) if name not in CONTAINERS), None)
+
+
+def _only_norms(encoder: nn.Module, parameters: list[str]) -> bool:
+    return all(isinstance(encoder.get_submodule(name.rpartition(".")[0]), NORMS) for name in parameters)
 
 
 def packaged_file(weights: str) -> Path:

@@ -20,16 +20,20 @@ class Training:
     phase: int = 0  # number of the phase under way
     epochs_in_phase: int = 0  # finished in it
     seconds: float = 0.0
+    images: int = 0  # training images seen, repeats included
     best_epoch: int = 0
     best_score: float = float("-inf")
     best: dict[str, torch.Tensor] = field(default_factory=dict)  # the network's tensors at best_epoch
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-def save_training(path: Path, state: Training, network: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-    """Everything in one safetensors file: numbers as its metadata, tensors as network/, best/ and optimiser/."""
+def save_training(
+    path: Path, state: Training, network: nn.Module, optimiser: torch.optim.Optimizer, average: dict[str, torch.Tensor]
+) -> None:
+    """Everything in one safetensors file: numbers as its metadata, tensors as network/, best/, average/ and optimiser/."""
     tensors = {f"network/{name}": tensor for name, tensor in network.state_dict().items()}
     tensors |= {f"best/{name}": tensor for name, tensor in state.best.items()}
+    tensors |= {f"average/{name}": tensor for name, tensor in average.items()}
     for name, tensor in network.named_parameters():
         tensors |= {f"optimiser/{key}/{name}": value for key, value in optimiser.state.get(tensor, {}).items()}
     numbers = {key: value for key, value in vars(state).items() if key != "best"}
@@ -38,21 +42,22 @@ def save_training(path: Path, state: Training, network: nn.Module, optimiser: to
     write_with(path, lambda temporary: save_file(whole, temporary, metadata))
 
 
-def load_training(path: Path, network: nn.Module) -> tuple[Training, dict[str, torch.Tensor]]:
-    """Restore the network in place; (state, the optimiser's tensors for `restore_optimiser`)."""
+def load_training(path: Path, network: nn.Module) -> tuple[Training, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Restore the network in place; (state, the optimiser's tensors for `restore_optimiser`, the moving average's)."""
     with safe_open(path, framework="pt") as file:
         numbers = json.loads(file.metadata()["state"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
     network.load_state_dict(_below("network/", tensors))
-    return Training(**numbers, best=_below("best/", tensors)), _below("optimiser/", tensors)
+    return Training(**numbers, best=_below("best/", tensors)), _below("optimiser/", tensors), _below("average/", tensors)
 
 
-def read_history(path: Path) -> list[dict[str, Any]]:
-    """Rows of the epochs before an interruption; none if there was none."""
+def read_progress(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """(Rows of the epochs, images seen) before an interruption; nothing if there was none."""
     if not path.exists():
-        return []
+        return [], 0
     with safe_open(path, framework="pt") as file:
-        return json.loads(file.metadata()["state"])["history"]
+        state = json.loads(file.metadata()["state"])
+    return state["history"], state["images"]
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, network: nn.Module, saved: dict[str, torch.Tensor]) -> None:

@@ -43,11 +43,29 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000) -> 
 
 
 @app.command()
-def tour(folder: Path = Path("tour")) -> None:
-    """Run the whole pipeline on scikit-learn's digits, small, in FOLDER; your own results stay as they are."""
+def tour(
+    folder: Path = Path("tour"),
+    params: Annotated[Path | None, typer.Option(help="A whole params file, instead of the tour's own on digits.")] = None,
+) -> None:
+    """Run the whole pipeline in FOLDER, on scikit-learn's digits, small, or by --params; your own results stay as they are."""
     from thaw.tour import run_tour
 
-    exit_with_one_line(lambda: run_tour(Path.cwd(), folder))
+    exit_with_one_line(lambda: run_tour(Path.cwd(), folder, params))
+
+
+@app.command(name="lr-find")
+def lr_find(
+    strategy: str,
+    fold: Annotated[str, typer.Option(help="Whose training images.")] = "0",
+    backbone: str = "lite0",
+    phase: Annotated[str, typer.Option(help="Number from 1, or name; earlier phases are not trained.")] = "1",
+    steps: Annotated[int, typer.Option(help="Mini-batches.")] = 100,
+    lowest: Annotated[float, typer.Option(help="First rate of the phase's highest group; the others keep their ratio to it.")] = 1e-7,
+    highest: Annotated[float, typer.Option(help="Last rate.")] = 1.0,
+    out: Annotated[Path | None, typer.Option(help="Picture; lr-find-BACKBONE-STRATEGY.png if not given.")] = None,
+) -> None:
+    """Suggest a learning rate for STRATEGY: train with growing rates on training images alone, and draw the loss (Smith 2017)."""
+    exit_with_one_line(lambda: _lr_find(strategy, fold, backbone, phase, steps, lowest, highest, out))
 
 
 def _read_results(params: Params):  # the type would import what `check` does not need
@@ -93,13 +111,32 @@ def _phases(strategy: str) -> None:
 
     from thaw.preview import preview
 
-    table = Table(title=f"strategies.{strategy}")
     rows = preview(read_params(), strategy)
+    table = Table(title=f"strategies.{strategy}", caption="cost: in epochs of training everything, by multiply-adds")
     for column in rows[0]:
-        table.add_column(column, justify="left" if isinstance(rows[0][column], str) else "right")
+        table.add_column(column.replace("_", " "), justify="left" if isinstance(rows[0][column], str) else "right", no_wrap=True)
+    shown = ""
     for row in rows:
-        table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()))
-    Console().print(table)
+        again = row["phase"] == shown  # one phase's facts stand in its first row
+        cells = ["" if again and name in OF_PHASE else _cell(value) for name, value in row.items()]
+        table.add_row(*cells)
+        shown = row["phase"]
+    whole = sum({row["phase"]: row["cost"] for row in rows}.values())
+    Console(width=120).print(table)
+    print(f"together {whole:.1f} epochs of training everything")
+
+
+OF_PHASE = ("phase", "length", "schedule", "cost")
+
+
+def _cell(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _lr_find(strategy: str, fold: str, backbone: str, phase: str, steps: int, lowest: float, highest: float, out: Path | None) -> None:
+    from thaw.rate_finder import find_rate
+
+    find_rate(strategy, fold, backbone, phase, steps, lowest, highest, out)
 
 
 if __name__ == "__main__":

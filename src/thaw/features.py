@@ -1,23 +1,127 @@
-"""Encoder + images -> X (N, D): frozen backbone, evaluation mode, row order of the index, nothing random."""
+"""Encoder + images -> X (N, D), and every block's output, pooled: frozen backbone, evaluation mode, row order of the index, no chance."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, UInt8
 from torch import nn
 
+from thaw.errors import InputError
 from thaw.views import Recipe, normalise
 
 
+@dataclass(frozen=True)
+class Extracted:
+    """``features``: the encoder's pooled output. ``blocks``: every block's output, pooled, side by side from the stem up."""
+
+    features: Float32[np.ndarray, "N D"]
+    blocks: Float32[np.ndarray, "N E"]
+    widths: list[tuple[str, int]]  # of ``blocks``: block name, columns; the encoder's output is the last, named ENCODER
+
+
+ENCODER = "encoder"
+"""Name of the encoder's own output among the blocks' ones."""
+
+
 def extract(
-    encoder: nn.Module, view: UInt8[torch.Tensor, "N C S S"], recipe: Recipe, batch_size: int, advance: Callable[[int], None]
-) -> Float32[np.ndarray, "N D"]:
-    """Pooled features of every image. ``advance(n)`` is told of each finished batch."""
+    encoder: nn.Module,
+    blocks: Mapping[str, Sequence[str]],
+    view: UInt8[torch.Tensor, "N C S S"],
+    recipe: Recipe,
+    batch_size: int,
+    advance: Callable[[int], None],
+) -> Extracted:
+    """Both kinds of features of every image in one pass. ``blocks``: name -> parameter names, stem first. ``advance(n)``: a batch is done.
+
+    A block's output is that of the layer that it executes last; layers without parameters (activations, pooling) belong to the block
+    before them. The last block is the exception: libraries put into it what follows the blocks (EfficientNet's ``conv_head``, a ViT's
+    final norm), after which its output would be the encoder's own. It gives the output of its first layer, and the encoder's output comes
+    after it, or alone where the two are the same (ResNet).
+    """
     encoder.eval()
-    rows = []
-    with torch.inference_mode():
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in (*blocks, ENCODER)}
+    with torch.inference_mode(), pooled_outputs(encoder, blocks) as seen:
         for start in range(0, len(view), batch_size):
-            rows.append(encoder(normalise(view[start : start + batch_size], recipe)).numpy())
-            advance(len(rows[-1]))
-    return np.concatenate(rows)
+            rows[ENCODER].append(encoder(normalise(view[start : start + batch_size], recipe)).numpy())
+            for name in blocks:
+                rows[name].append(_output_of(name, seen))
+            advance(len(rows[ENCODER][-1]))
+    found = {name: np.concatenate(batches) for name, batches in rows.items()}
+    if _same(found[list(blocks)[-1]], found[ENCODER]):
+        del found[list(blocks)[-1]]
+    widths = [(name, columns.shape[1]) for name, columns in found.items()]
+    return Extracted(found[ENCODER], np.concatenate(list(found.values()), axis=1), widths)
+
+
+@contextmanager
+def pooled_outputs(encoder: nn.Module, blocks: Mapping[str, Sequence[str]]) -> Iterator[dict[str, torch.Tensor]]:
+    """Block name -> its pooled output in the encoder's latest pass (see `extract` for which output that is)."""
+    layers, last = layers_of(encoder, blocks), list(blocks)[-1]
+    first_of_last = next((name for tensor in blocks[last] for name, *_ in layers if tensor.startswith(f"{name}.")), None)
+    channels_last = str(getattr(encoder, "output_fmt", "NCHW")) == "NHWC"  # timm's word for it
+    seen: dict[str, torch.Tensor] = {}
+    current = ""  # the block that runs
+
+    def hook(name: str, owner: str | None) -> Callable[[nn.Module, Any, Any], None]:
+        def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            nonlocal current
+            current = owner or current
+            if isinstance(output, torch.Tensor) and (current not in ("", last) or name == first_of_last):
+                seen[current] = pool(output, channels_last)
+
+        return note
+
+    handles = [layer.register_forward_hook(hook(name, owner)) for name, layer, owner in layers]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def layers_of(encoder: nn.Module, blocks: Mapping[str, Sequence[str]]) -> list[tuple[str, nn.Module, str | None]]:
+    """The largest modules whose parameters are all of one block: name, module, that block (None for a module without parameters)."""
+    owner = {tensor: block for block, tensors in blocks.items() for tensor in tensors}
+    found: list[tuple[str, nn.Module, str | None]] = []
+
+    def visit(prefix: str, module: nn.Module) -> None:
+        for name, child in module.named_children():
+            path = f"{prefix}{name}"
+            owners = {
+                owner[f"{path}.{tensor}"] for tensor, _ in child.named_parameters() if f"{path}.{tensor}" in owner
+            }  # tied: owned once
+            if len(owners) > 1:
+                visit(f"{path}.", child)
+            else:
+                found.append((path, child, next(iter(owners), None)))
+
+    visit("", encoder)
+    return found
+
+
+def pool(output: Float[torch.Tensor, "B ..."], channels_last: bool) -> Float[torch.Tensor, "B W"]:
+    """Mean over the places of a map (B, C, H, W) or (B, H, W, C), or over the tokens (B, T, C); a vector stays as it is.
+
+    Images are square, so that a map's two equal axes are the places; ``channels_last`` decides where all three are equal.
+    """
+    second, third, fourth = output.shape[1:] if output.ndim == 4 else (0, 0, 0)
+    last = second == third and (channels_last or third != fourth)
+    places = {4: (1, 2) if last else (2, 3), 3: (1,), 2: ()}.get(output.ndim)
+    if places is None:
+        raise InputError(f"backbone: a block gives an array of {output.ndim} axes {tuple(output.shape)}; choose another backbone")
+    return output.mean(dim=places) if places else output.clone()
+
+
+def _output_of(name: str, seen: Mapping[str, torch.Tensor]) -> np.ndarray:
+    if name not in seen:
+        raise InputError(f"backbone: block {name!r} has no layer whose output can be pooled; choose another backbone")
+    return seen[name].numpy()
+
+
+def _same(first: np.ndarray, second: np.ndarray) -> bool:
+    """Equal but for the order of a sum."""
+    return first.shape == second.shape and np.allclose(first, second, rtol=1e-4, atol=1e-5 * float(np.abs(second).max()))

@@ -2,36 +2,36 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int, UInt8, UInt64
-from torch.nn.functional import cross_entropy
+from jaxtyping import Int
 
+from thaw.averaging import Average, State, interpolated
 from thaw.backbones import Network
 from thaw.checkpoints import Training, load_training, restore_optimiser, save_training
 from thaw.errors import InputError
+from thaw.inputs import Material, Views, inputs_of, predict
 from thaw.metrics import validation_figures
+from thaw.objective import Objective, balanced_weights, draw_mix, l2sp_penalty
+from thaw.optimisers import build_optimiser, set_step
+from thaw.params import Stop
 from thaw.randomness import derive_seed, draw
-from thaw.schedules import factor
-from thaw.strategies import ResolvedPhase, apply_freeze, build_optimiser
-from thaw.views import Recipe, dihedral, normalise
+from thaw.strategies import ResolvedPhase, apply_freeze
 
 
 @dataclass(frozen=True)
-class Material:
-    """What a cell learns from. Labels of test rows are -1: the loop cannot see them, and a use of one is an error."""
+class Regime:
+    """What is the same in every phase."""
 
-    view: UInt8[torch.Tensor, "N C S S"]
-    labels: Int[torch.Tensor, " N"]
-    id_numbers: UInt64[np.ndarray, " N"]
-    train: Int[np.ndarray, " n"]  # row numbers
-    val: Int[np.ndarray, " m"]
-    recipe: Recipe
+    batch_size: int
+    augment: tuple[str, ...]
+    activations_mb: int  # memory for activations of frozen blocks; 0: recompute them
+    metric: str  # "auc" | "log_loss": what best on validation means
 
 
 @dataclass(frozen=True)
@@ -44,66 +44,137 @@ class Observer:
 
 
 def train(
-    network: Network,
-    phases: Sequence[ResolvedPhase],
-    material: Material,
-    batch_size: int,
-    augment: str,
-    seed: int,
-    metric: str,
-    checkpoint: Path,
-    observer: Observer,
+    network: Network, phases: Sequence[ResolvedPhase], material: Material, regime: Regime, seed: int, checkpoint: Path, observer: Observer
 ) -> Training:
     """Train ``network`` in place through all phases and leave it with the tensors of the best validation epoch.
 
-    Resumes from ``checkpoint`` if it exists and saves it after every epoch. ``metric``: "auc" or "log_loss".
+    Resumes from ``checkpoint`` if it exists and saves it after every epoch (or part of one, where a phase's steps end inside it).
     Raises `InputError` at the first loss that is not finite, with the step and the rates.
     """
-    state, moments = load_training(checkpoint, network) if checkpoint.exists() else (Training(), {})
-    steps = max(1, min(math.ceil(len(material.train) / batch_size), len(material.train) // 2))  # no batch of one
+    start = state_of(network)
+    state, moments, averaged = load_training(checkpoint, network) if checkpoint.exists() else (Training(), {}, {})
+    images, per_epoch = len(material.train), steps_per_epoch(len(material.train), regime.batch_size)
     for number in range(state.phase, len(phases)):
-        phase = phases[number]
+        phase, settings = phases[number], phases[number].settings
         apply_freeze(network, phase)
-        optimiser = build_optimiser(network, phase.groups)
+        optimiser = build_optimiser(network, phase.groups, settings.optimiser)
         restore_optimiser(optimiser, network, moments)
-        for epoch in range(state.epochs_in_phase, phase.epochs):
-            started, overall = time.perf_counter(), len(state.history) + 1
-            observer.phase(f"phase {phase.name}, epoch {epoch + 1}/{phase.epochs}")
+        average = Average(network, settings.ema, averaged) if settings.ema else None
+        objective = objective_of(phase, material, network.head.out_features)
+        inputs = inputs_of(
+            network,
+            phase,
+            Views(material, regime.augment, seed, settings.views),
+            regime.batch_size,
+            regime.activations_mb,
+            checkpoint.parent,
+        )
+        total, mixup = phase.total_steps(per_epoch, images), phase.mixup(images)
+        epochs = math.ceil(total / per_epoch)
+        for epoch in range(epochs):
+            overall = len(state.history) - state.epochs_in_phase + epoch + 1
+            planned = batches(material, per_epoch, seed, overall)[: total - epoch * per_epoch]
+            if epoch < state.epochs_in_phase:  # before an interruption: nothing to train, but the same activations to keep
+                if state.epochs_in_phase < epochs:
+                    inputs.begin(np.concatenate(planned), overall)
+                continue
+            if settings.stop and plateaued(state.history, epoch, settings.stop, regime.metric):
+                break
+            started, losses = time.perf_counter(), []
+            observer.phase(f"phase {phase.name}, epoch {epoch + 1}/{epochs}")
+            inputs.begin(np.concatenate(planned), overall)
             torch.manual_seed(derive_seed(seed, "epoch", overall))  # for dropout, where a network has it
             network.train()
-            losses = []
-            for step, rows in enumerate(batches(material, steps, seed, overall)):
-                scale = factor(phase.schedule, epoch * steps + step, phase.epochs * steps, phase.warmup)
-                for group in optimiser.param_groups:
-                    group["lr"] = group["peak"] * scale
-                pixels = augmented(material, rows, augment, seed, overall)
-                loss = cross_entropy(network(normalise(pixels, material.recipe)), material.labels[rows])
-                optimiser.zero_grad()
-                loss.backward()
+            for step, rows in enumerate(planned, start=epoch * per_epoch):
+                set_step(optimiser, settings.optimiser, settings.schedule, step, total, settings.warmup, settings.div)
+                x, labels = inputs.batch(rows, overall), material.labels[rows]
+                mix = draw_mix(mixup, len(rows), derive_seed(seed, "mixup", overall, step)) if mixup else None
+                loss = objective.loss(inputs.logits(x if mix is None else mix.of(x)), labels, mix)
                 losses.append(loss.item() * len(rows))
                 if not math.isfinite(losses[-1]):
-                    raise InputError(_not_finite(phase, epoch, step + 1, optimiser))
+                    raise InputError(_not_finite(phase, epoch, step - epoch * per_epoch + 1, optimiser))
+                optimiser.zero_grad()
+                (loss + l2sp_penalty(network, start, settings.l2sp) if settings.l2sp else loss).backward()
+                if settings.clip:
+                    torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
                 optimiser.step()
+                if average:
+                    average.update(network)
                 observer.advance(len(rows))
-            logits = predict(network, material.view, material.val, material.recipe)
+            last = state_of(network) if average else {}
+            if average:
+                network.load_state_dict(average.shadow)
+            logits = inputs.validation()
             if not np.isfinite(logits).all():
-                raise InputError(_not_finite(phase, epoch, steps, optimiser))
+                raise InputError(_not_finite(phase, epoch, len(planned), optimiser))
             figures = validation_figures(logits, material.labels[material.val].numpy())
-            row = {"epoch": overall, "phase": phase.name, "train/loss": sum(losses) / len(material.train)}
+            row = {"epoch": overall, "phase": phase.name, "train/loss": sum(losses) / sum(map(len, planned))}
             row |= {f"val/{name}": None if math.isnan(value) else value for name, value in figures.items()}
-            row |= {f"lr/{name}": rate for name, rate in _rates(phase, optimiser).items()}
-            score = _score(figures, metric)
-            if score > state.best_score or not state.best:
-                state.best_epoch, state.best_score = overall, score
-                state.best = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+            row |= {f"lr/{name}": rate for name, rate in _rates(phase, optimiser).items() if not _is_twin(name, phase)}
+            if score_of(row, regime.metric) > state.best_score or not state.best:
+                state.best_epoch, state.best_score, state.best = overall, score_of(row, regime.metric), state_of(network)
+            if average:
+                network.load_state_dict(last)
             state.history.append(row)
-            state.phase, state.epochs_in_phase = number, epoch + 1
+            state.phase, state.epochs_in_phase, state.images = number, epoch + 1, state.images + sum(map(len, planned))
             state.seconds += time.perf_counter() - started
-            save_training(checkpoint, state, network, optimiser)
+            save_training(checkpoint, state, network, optimiser, average.shadow if average else {})
             observer.epoch(row)
-        state.epochs_in_phase, moments = 0, {}
+        inputs.close()
+        state.epochs_in_phase, moments, averaged = 0, {}, {}
     network.load_state_dict(state.best)
     return state
+
+
+def state_of(network: Network) -> State:
+    """A copy of every parameter and buffer."""
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Every image once; no batch of one image, which would break batch statistics."""
+    return max(1, min(math.ceil(images / batch_size), images // 2))
+
+
+def planned_images(phases: Sequence[ResolvedPhase], images: int, batch_size: int) -> int:
+    """Training images that all phases see at most, repeats included, for a progress bar."""
+    per_epoch = steps_per_epoch(images, batch_size)
+    return round(sum(phase.total_steps(per_epoch, images) for phase in phases) * images / per_epoch)
+
+
+def objective_of(phase: ResolvedPhase, material: Material, n_classes: int) -> Objective:
+    balanced = phase.settings.class_weights == "balanced"
+    weights = balanced_weights(material.labels[material.train].numpy(), n_classes) if balanced else None
+    return Objective(weights, phase.settings.label_smoothing or 0.0)
+
+
+def plateaued(history: Sequence[Mapping[str, Any]], in_phase: int, stop: Stop, metric: str) -> bool:
+    """Whether the last ``patience`` epochs of the phase all failed to raise the best score, earlier phases' too, by more than ``floor``."""
+    scores = [score_of(row, metric) for row in history]
+    best, since = max(scores[: len(scores) - in_phase], default=-math.inf), 0
+    for score in scores[len(scores) - in_phase :]:
+        best, since = (score, 0) if score > best + stop.floor else (best, since + 1)
+    return since >= stop.patience
+
+
+def choose_alpha(
+    network: Network, start: Mapping[str, torch.Tensor], alphas: Sequence[float], material: Material, metric: str
+) -> tuple[float, dict[str, float], list[dict[str, float | None]]]:
+    """Leave ``network`` between ``start`` and itself, where validation likes it best (WiSE-FT, arXiv 2109.01903).
+
+    Returns (the chosen alpha, its validation figures, a row for each alpha). The smaller alpha wins ties.
+    """
+    end = state_of(network)
+    best, chosen, rows = (-math.inf, math.nan), {}, []
+    for alpha in sorted(set(alphas)):
+        network.load_state_dict(interpolated(start, end, alpha))
+        logits = predict(network, material.view, material.val, material.recipe)
+        figures = validation_figures(logits, material.labels[material.val].numpy())
+        rows.append({"alpha": alpha} | {f"val/{name}": None if math.isnan(value) else value for name, value in figures.items()})
+        if score_of(rows[-1], metric) > best[0] or math.isnan(best[1]):
+            best, chosen = (score_of(rows[-1], metric), alpha), figures
+    network.load_state_dict(interpolated(start, end, best[1]))
+    return best[1], chosen, rows
 
 
 def batches(material: Material, steps: int, seed: int, epoch: int) -> list[Int[np.ndarray, " b"]]:
@@ -113,33 +184,19 @@ def batches(material: Material, steps: int, seed: int, epoch: int) -> list[Int[n
     return np.array_split(material.train[order], steps)
 
 
-def augmented(material: Material, rows: Int[np.ndarray, " b"], augment: str, seed: int, epoch: int) -> UInt8[torch.Tensor, "b C S S"]:
-    """The rows' images as this epoch sees them: a function of (seed, epoch, id)."""
-    pixels = material.view[rows]
-    if augment == "none":
-        return pixels
-    bits = draw(material.id_numbers[rows], derive_seed(seed, "augment"), epoch)
-    return dihedral(pixels, (bits % np.uint64(8)).astype(np.int64))
-
-
-def predict(
-    network: Network, view: UInt8[torch.Tensor, "N C S S"], rows: Int[np.ndarray, " n"], recipe: Recipe, batch_size: int = 64
-) -> Float32[np.ndarray, "n K"]:
-    """Logits in evaluation mode, in the order of ``rows``."""
-    network.eval()
-    with torch.inference_mode():
-        parts = np.array_split(rows, math.ceil(len(rows) / batch_size))
-        return np.concatenate([network(normalise(view[part], recipe)).numpy() for part in parts])
-
-
-def _score(figures: dict[str, float], metric: str) -> float:
-    """Higher is better; a figure that is undefined never wins."""
-    value = figures["auc"] if metric == "auc" else -figures["log_loss"]
-    return -math.inf if math.isnan(value) else value
+def score_of(row: Mapping[str, Any], metric: str) -> float:
+    """Of a history row; higher is better, and a figure that is undefined never wins."""
+    value = row[f"val/{metric}"]
+    return -math.inf if value is None else value if metric == "auc" else -value
 
 
 def _rates(phase: ResolvedPhase, optimiser: torch.optim.Optimizer) -> dict[str, float]:
     return {group.name: row["lr"] for group, row in zip(phase.groups, optimiser.param_groups, strict=True)}
+
+
+def _is_twin(name: str, phase: ResolvedPhase) -> bool:
+    """A group that differs from another in its decay alone has the same curve."""
+    return name.endswith(".no_decay") and name.removesuffix(".no_decay") in {group.name for group in phase.groups}
 
 
 def _not_finite(phase: ResolvedPhase, epoch: int, step: int, optimiser: torch.optim.Optimizer) -> str:

@@ -20,8 +20,16 @@ class Group:
     tensors: tuple[str, ...]
 
 
+EACH_BLOCK = "each_block"
+
+
+def unroll(train: str, blocks: Mapping[str, Sequence[str]]) -> list[str]:
+    """``each_block`` -> last_1, last_2, ... down to the stem: one phase for each block, from the top (Howard 2018). Others: themselves."""
+    return [f"last_{k + 1}" for k in range(len(blocks) - 1)] if train == EACH_BLOCK else [train]
+
+
 def select(train: str, blocks: Mapping[str, Sequence[str]], norm: frozenset[str], where: str) -> frozenset[str]:
-    """Names of the tensors that ``train`` unfreezes: head | all | norm | last_<k> | a block's name.
+    """Names of the tensors that ``train`` unfreezes: head | all | norm | bias | last_<k> | first_<k> | a block's name.
 
     ``blocks``: ordered, stem first, the head last. ``norm``: tensors of norm layers. The head trains in every case:
     a new head that does not learn makes no prediction.
@@ -34,14 +42,17 @@ def select(train: str, blocks: Mapping[str, Sequence[str]], norm: frozenset[str]
         return norm | head
     if train == "all":
         return _tensors(blocks, blocks)
-    if found := re.fullmatch(r"last_(\d+)", train):
-        k = int(found.group(1))
+    if train == "bias":  # BitFit (Ben Zaken 2022); in a convolutional network these are mostly the shifts of its norm layers
+        return frozenset(name for name in _tensors(blocks, backbone) if name.rpartition(".")[2] == "bias") | head
+    if found := re.fullmatch(r"(last|first)_(\d+)", train):
+        k = int(found.group(2))
         if not 1 <= k <= len(backbone):
-            raise InputError(f"{where}.train: last_{k}, but the backbone has {len(backbone)} blocks ({', '.join(backbone)})")
-        return _tensors(blocks, backbone[-k:]) | head
+            raise InputError(f"{where}.train: {train}, but the backbone has {len(backbone)} blocks ({', '.join(backbone)})")
+        return _tensors(blocks, backbone[-k:] if found.group(1) == "last" else backbone[:k]) | head
     if train in blocks:
         return frozenset(blocks[train]) | head
-    valid = ["head", "all", "norm", *(f"last_{k + 1}" for k in range(len(backbone))), *backbone]
+    counts = range(1, len(backbone) + 1)
+    valid = ["head", "all", "norm", "bias", EACH_BLOCK, *(f"last_{k}" for k in counts), *(f"first_{k}" for k in counts), *backbone]
     raise InputError(f"{where}.train: unknown {train!r}; {nearest(train, valid)}")
 
 
@@ -52,8 +63,12 @@ def partition(
     weight_decay: float,
     undecayed: frozenset[str],
     where: str,
+    layer_decay: float | None = None,
 ) -> list[Group]:
     """Give every trainable tensor to the first rate whose pattern matches its block; rate 0 means frozen.
+
+    With ``layer_decay`` d, a block's rate is that rate times d^(blocks above it, the head counted): layer-wise decay (Clark 2020), with
+    d = 1 / 2.6 the discriminative rates of ULMFiT (Howard 2018). Groups are then blocks.
 
     Raises `InputError` for a pattern that gets nothing and for a trainable tensor that no pattern matches.
     """
@@ -66,7 +81,8 @@ def partition(
             raise InputError(f"{where}.rates: {pattern!r} matches nothing that trains here; {hint}")
         left -= members
         if rate > 0:
-            groups += _split_by_decay(pattern, rate, weight_decay, members, undecayed)
+            for name, scale, part in _by_depth(pattern, members, blocks, layer_decay):
+                groups += _split_by_decay(name, rate * scale, weight_decay, part, undecayed)
     if left:
         raise InputError(
             f"{where}.rates: no rate for {len(left)} trainable tensors, {min(left)} the first; add a pattern such as backbone or '*'"
@@ -74,6 +90,16 @@ def partition(
     if not groups:
         raise InputError(f"{where}.rates: every rate is 0, so nothing trains")
     return groups
+
+
+def _by_depth(
+    pattern: str, members: set[str], blocks: Mapping[str, Sequence[str]], layer_decay: float | None
+) -> list[tuple[str, float, set[str]]]:
+    """(group's name, factor on its rate, its tensors), the top first; one group under its pattern's name without ``layer_decay``."""
+    if layer_decay is None:
+        return [(pattern, 1.0, members)]
+    parts = [(block, layer_decay**above, members & set(blocks[block])) for above, block in enumerate(reversed(list(blocks)))]
+    return [part for part in parts if part[2]]
 
 
 def _split_by_decay(pattern: str, rate: float, decay: float, members: set[str], undecayed: frozenset[str]) -> list[Group]:

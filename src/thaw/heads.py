@@ -14,6 +14,7 @@ from scipy.special import log_softmax
 
 from thaw.leakage import position_logits
 from thaw.metrics import validation_figures
+from thaw.selection import Relevance, kept, ranked
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,30 @@ def fit_logistic(train: Part, val: Part, strengths: Sequence[float], metric: str
         return fold_in(model.coef_, np.asarray(model.intercept_), mean, scale, model.classes_, n_classes)
 
     return _best_head(sorted(strengths), fit, val, metric, "C")
+
+
+def fit_head2toe(
+    train: Part, val: Part, strengths: Sequence[float], shares: Sequence[float], relevance: Relevance, metric: str, n_classes: int
+) -> Fitted:
+    """`fit_logistic` on the most relevant share of the features of every block; the others' weights are zero (Head2Toe, Evci et al. 2022).
+
+    Training rows rank the features once; validation chooses the share together with C.
+    """
+    mean, scale = standardisation(train.X)
+    ranking = ranked((train.X - mean) / scale, train.y, relevance, strengths)
+
+    def fit(share: float) -> tuple[Head, float | int]:
+        columns = kept(ranking, share)
+        narrow = fit_logistic(Part(train.X[:, columns], train.y), Part(val.X[:, columns], val.y), strengths, metric, n_classes)
+        assert narrow.head is not None  # a logistic fit has one
+        W = np.zeros((n_classes, train.X.shape[1]), np.float32)
+        W[:, columns] = narrow.head.W
+        return Head(W, narrow.head.b), narrow.chosen["C"]
+
+    fits = {share: fit(share) for share in sorted(shares)}
+    share = max(fits, key=lambda share: score(fits[share][0].logits(val.X), val.y, metric))  # the first, smallest, of equals
+    head, C = fits[share]
+    return Fitted(head.logits, head, {"C": C, "keep": share})
 
 
 def fit_ridge(train: Part, val: Part, strengths: Sequence[float], metric: str, n_classes: int) -> Fitted:

@@ -1,6 +1,7 @@
 """params.yaml as a strict, frozen tree. The only reader of that file.
 
-No field has a default: a stage's result is decided by the values in params.yaml, which DVC compares, and never by this module.
+No field has a default that does something: a stage's result is decided by the values in params.yaml, which DVC compares, and never by
+this module. A phase's extra dials (`Phase`) may be absent, which always and only means off.
 """
 
 import re
@@ -63,15 +64,57 @@ class Heads(Block):
     C: list[Positive] = Field(min_length=1)
     ridge: list[Positive] = Field(min_length=1)
     k: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    keep: list[Annotated[float, Field(gt=0, le=1)]] = Field(min_length=1)
+    relevance: Literal["group_sparse", "l2"]
     raw_pixels_side: int = Field(ge=2, le=64)
+
+
+Transform = Literal[
+    "hflip",
+    "vflip",
+    "quarter_turns",
+    "dihedral",
+    "random_resized_crop",
+    "brightness",
+    "contrast",
+    "saturation",
+    "hue",
+    "randaugment",
+]
 
 
 class Finetune(Block):
     backbones: list[Name]
     strategies: list[Name]
     batch_size: int = Field(ge=2, le=1024)
-    augment: Literal["none", "dihedral"]
+    augment: list[Transform]
+    activations_mb: int = Field(ge=0, le=1_000_000)
     seed: Seed
+
+    @field_validator("augment")
+    @classmethod
+    def _once_each(cls, augment: list[str]) -> list[str]:
+        if len(set(augment)) < len(augment):
+            raise ValueError("names a transform twice")
+        return augment
+
+
+Factors = Annotated[list[Annotated[float, Field(gt=0, le=1000)]], Field(min_length=2, max_length=2)]
+
+
+class Tune(Block):
+    trials: int = Field(ge=0, le=1000)
+    rate: Factors
+    weight_decay: Factors
+    epochs: Factors
+    seed: Seed
+
+    @field_validator("rate", "weight_decay", "epochs")
+    @classmethod
+    def _rising(cls, factors: list[float]) -> list[float]:
+        if factors[0] > factors[1]:
+            raise ValueError("must be [smallest, largest] factor")
+        return factors
 
 
 class Selection(Block):
@@ -101,20 +144,89 @@ class Backbone(Block):
     image_size: int = Field(ge=16, le=512)
 
 
+class Optimiser(Block):
+    """AdamW (Loshchilov 2019) or SGD. ``momentum`` is Adam's first beta; one-cycle schedules take it to ``momentum_at_peak`` and back."""
+
+    name: Literal["adamw", "sgd"]
+    momentum: float = Field(ge=0, lt=1)
+    momentum_at_peak: float | None = Field(default=None, ge=0, lt=1)
+    beta2: float | None = Field(default=None, ge=0, lt=1)
+    eps: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Optimiser":
+        adam = (self.beta2 is not None, self.eps is not None)
+        if self.name == "adamw" and not all(adam):
+            raise ValueError("adamw needs beta2 and eps, for example {name: adamw, momentum: 0.9, beta2: 0.999, eps: 1.0e-8}")
+        if self.name == "sgd" and any(adam):
+            raise ValueError("sgd has no beta2 and no eps")
+        return self
+
+
+class Stop(Block):
+    patience: int = Field(ge=1, le=1000)
+    floor: float = Field(ge=0)
+
+
+class L2SP(Block):
+    alpha: float = Field(ge=0)
+    beta: float = Field(ge=0)
+
+
 class Phase(Block):
     name: Name
     train: str = Field(min_length=1)
-    epochs: int = Field(ge=1, le=1000)
+    epochs: int | None = Field(default=None, ge=1, le=1000)
+    steps: Annotated[int, Field(ge=1, le=10_000_000)] | Literal["bit"] | None = None
     rates: dict[str, Annotated[float, Field(ge=0)]] = Field(min_length=1)
     weight_decay: float = Field(ge=0, le=10)
-    schedule: Literal["constant", "cosine", "one_cycle"]
-    warmup: float = Field(ge=0, le=0.9)
+    schedule: Literal["constant", "cosine", "one_cycle", "fit_one_cycle", "slanted", "bit"]
+    warmup: float = Field(ge=0, le=0.99)
+    # Absent means off.
+    layer_decay: float | None = Field(default=None, gt=0, le=1)
+    div: float | None = Field(default=None, gt=1)
+    optimiser: Optimiser | None = None
+    stop: Stop | None = None
+    clip: float | None = Field(default=None, gt=0)
+    label_smoothing: float | None = Field(default=None, gt=0, lt=1)
+    mixup: float | None = Field(default=None, gt=0)
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    class_weights: Literal["balanced"] | None = None
+    l2sp: L2SP | None = None
+    views: int | None = Field(default=None, ge=1, le=64)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Phase":
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("needs a length: either epochs or steps")
+        if (self.schedule == "bit") != (self.steps == "bit"):
+            raise ValueError("`steps: bit` and `schedule: bit` go together: they are one rule")
+        if self.div is not None and self.schedule not in ("one_cycle", "fit_one_cycle", "slanted"):
+            raise ValueError(f"div is a dial of one_cycle, fit_one_cycle and slanted, not of {self.schedule}")
+        peak = self.optimiser.momentum_at_peak if self.optimiser else None
+        if peak is not None and self.schedule not in ("one_cycle", "fit_one_cycle"):
+            raise ValueError(f"optimiser.momentum_at_peak needs one_cycle or fit_one_cycle, not {self.schedule}")
+        return self
 
 
 class Strategy(Block):
     start: Literal["pretrained", "random", "linear_probe"]
-    norm: Literal["train", "eval"]
+    norm: Literal["frozen_eval", "eval", "train"]
     phases: list[Phase] = Field(min_length=1)
+    interpolate: list[Annotated[float, Field(ge=0, le=1)]] | None = Field(default=None, min_length=1)
+
+    @field_validator("phases")
+    @classmethod
+    def _different_names(cls, phases: list[Phase]) -> list[Phase]:
+        if len({phase.name for phase in phases}) < len(phases):
+            raise ValueError("two phases have the same name")
+        return phases
+
+    @model_validator(mode="after")
+    def _interpolates_from_a_model(self) -> "Strategy":
+        if self.interpolate and self.start != "linear_probe":
+            raise ValueError("interpolate needs start: linear_probe; the other starts have no head that could be mixed in")
+        return self
 
 
 class Params(Block):
@@ -124,6 +236,7 @@ class Params(Block):
     features: Features
     heads: Heads
     finetune: Finetune
+    tune: Tune
     selection: Selection
     evaluate: Evaluate
     report: Report
@@ -200,7 +313,8 @@ def _first_error(error: ValidationError) -> str:
     if first["type"] == "literal_error":
         valid = re.findall(r"'([^']*)'", str(first.get("ctx", {}).get("expected", "")))
         return f"{path}: unknown value {first['input']!r}; {nearest(str(first['input']), valid)}"
-    return f"{path}: {first['msg'].removeprefix('Value error, ')} (got {first['input']!r})"
+    got = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
+    return f"{path}: {first['msg'].removeprefix('Value error, ')}{got}"
 
 
 def _fields_at(parents: list[int | str]) -> list[str]:
@@ -208,5 +322,11 @@ def _fields_at(parents: list[int | str]) -> list[str]:
     block: Any = Params
     for part in parents:
         inside = isinstance(block, type) and issubclass(block, Block)
-        block = block.model_fields[str(part)].annotation if inside else get_args(block)[-1]  # list[X], dict[Name, X]: step into X
+        block = _block_in(block.model_fields[str(part)].annotation) if inside else get_args(block)[-1]  # list[X], dict[Name, X]: X
     return list(block.model_fields)
+
+
+def _block_in(annotation: Any) -> Any:
+    """X of ``X | None``; any other annotation as it is."""
+    blocks = [kind for kind in get_args(annotation) if isinstance(kind, type) and issubclass(kind, Block)]
+    return blocks[0] if type(None) in get_args(annotation) and blocks else annotation

@@ -21,7 +21,7 @@ COSTS = Path("costs")
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "pillow")
 CONTROLS = ("majority", "metadata", "raw_pixels", "shuffled_labels")
 """Head strategies that no one would use: what a result must beat before it means anything."""
-HEADS = ("linear_probe", "ridge", "nearest_centroid", "knn")
+HEADS = ("linear_probe", "ridge", "nearest_centroid", "knn", "head2toe")
 """Head strategies that are candidates."""
 
 
@@ -61,6 +61,7 @@ class Record:
     metrics: dict[str, float | int]  # best_val_auc, best_val_log_loss, best_val_accuracy, best_epoch or what else was chosen
     trainable_parameters: int  # scalars that any phase trained
     preprocessing: dict[str, Any] = field(default_factory=dict)  # image_size, mean, std, interpolation, crop
+    choices: dict[str, Any] = field(default_factory=dict)  # what validation chose among: tuning trials, interpolation
 
     @property
     def identity(self) -> Identity:

@@ -11,6 +11,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from thaw.errors import InputError
+from thaw.params import read_params
 
 DIALS: dict[str, Any] = {
     "data.source": "digits",
@@ -23,7 +24,7 @@ DIALS: dict[str, Any] = {
     "heads.C": [1.0e-3, 1.0e-2],
     "heads.raw_pixels_side": 8,
     "finetune.strategies": ["full", "lp_ft"],
-    "finetune.augment": "none",  # a digit does have an opinion about quarter turns
+    "finetune.augment": [],  # a digit does have an opinion about quarter turns
     "strategies.full.phases.0.epochs": 1,
     "strategies.lp_ft.phases.0.epochs": 1,
     "strategies.lp_ft.phases.0.rates": {"*": 1.0e-4},  # so small images forgive less
@@ -37,9 +38,16 @@ DIALS: dict[str, Any] = {
 PROJECT = ("dvc.yaml", "params.yaml", "README.md", "pyproject.toml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore", "src")
 
 
-def run_tour(project: Path, folder: Path) -> None:
-    """``dvc repro`` and the answer, in ``folder``; a second call runs only what has changed."""
-    copy_project(project, folder, DIALS)
+def run_tour(project: Path, folder: Path, params: Path | None = None) -> None:
+    """``dvc repro`` and the answer, in ``folder``; a second call runs only what has changed.
+
+    ``params``: a whole params file to run with, instead of this project's with the dials of the tour.
+    """
+    if params is None:
+        copy_project(project, folder, DIALS)
+    else:
+        read_params(params)
+        copy_project(project, folder, {}, params)
     for command in (["dvc", "repro"], ["thaw", "answer"]):
         status = subprocess.run([sys.executable, "-m", *_module(command)], cwd=folder, env=environment(folder)).returncode
         if status:
@@ -47,7 +55,7 @@ def run_tour(project: Path, folder: Path) -> None:
     print(f"Everything is in {folder}; `cd {folder} && thaw ui` shows its runs")
 
 
-def copy_project(project: Path, folder: Path, dials: Mapping[str, Any]) -> None:
+def copy_project(project: Path, folder: Path, dials: Mapping[str, Any], params: Path | None = None) -> None:
     """Code and params without data and results, as a git repository with one commit; ``dials``: path in params.yaml -> value."""
     if not (project / "params.yaml").exists():
         raise InputError(f"tour: {project} is not the project's folder; run inside it")
@@ -62,6 +70,8 @@ def copy_project(project: Path, folder: Path, dials: Mapping[str, Any]) -> None:
         elif source.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
+    if params is not None:
+        shutil.copyfile(params, folder / "params.yaml")
     set_dials(folder / "params.yaml", dials)
     if not (folder / ".git").exists():
         _git(folder, "init", "--quiet", "--initial-branch=main")

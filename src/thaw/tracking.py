@@ -252,6 +252,7 @@ def params_of(record: Record) -> dict[str, str]:
     """What runs are grouped and compared by, at most ``MOST_PARAMS``. Works on a record whose history is still empty."""
     settings = dict(sorted(dict(_scalars(record.inputs.get("settings", {}))).items()))  # in one order, read from disk or not
     epochs = [int(value) for name, value in settings.items() if re.search(r"(^|\.)phases\.\d+\.epochs$", name)]
+    in_steps = any(re.search(r"(^|\.)phases\.\d+\.steps$", name) for name in settings)  # their epochs are known at the end only
     start_and_norm = {leaf: settings.pop(name) for name in [*settings] if (leaf := name.rpartition(".")[2]) in ("start", "norm")}
     named = {
         "strategy": record.strategy,
@@ -262,7 +263,7 @@ def params_of(record: Record) -> dict[str, str]:
         "control": record.control,
         "image_size": record.preprocessing.get("image_size"),
         **start_and_norm,
-        "epochs": sum(epochs) or len(record.history),
+        "epochs": None if in_steps else sum(epochs) or len(record.history),
         "trainable_parameters": record.trainable_parameters,
     }
     named = {name: _text(value)[:LONGEST_VALUE] for name, value in named.items() if value is not None}

@@ -1,4 +1,4 @@
-"""The report's figures as PNG bytes: equal results give equal bytes. The only module that imports matplotlib."""
+"""The report's figures as PNG bytes: equal results give equal bytes."""
 
 import io
 import math

@@ -7,6 +7,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from thaw.reporting.answer import answer_block, estimate_of, spread_of_seconds
+from thaw.reporting.budget import budget
 from thaw.reporting.results import Contrast, Result, Results
 from thaw.reporting.tables import code, listed, literal, table
 from thaw.reporting.wording import (
@@ -44,6 +45,7 @@ def report(results: Results, title: str, drawn: Collection[str]) -> str:
         ("Where the best goes wrong", _errors),
         ("Training curves", _training),
         ("Leak audit", _leaks),
+        ("Tuning budget", lambda results, drawn: budget(results)),
         ("What was trained", _trained),
         ("Data and how to reproduce this", _reproduce),
     ]
@@ -530,8 +532,7 @@ def _groups_table(result: Result) -> str:
 
 def _phase(group: dict[str, Any]) -> str:
     """``top, 1 epoch, cosine``, as far as the record says."""
-    length = counted(group["epochs"], "epoch") if "epochs" in group else ""
-    return ", ".join(literal(part) for part in (str(group["phase"]), length, str(group.get("schedule", ""))) if part)
+    return ", ".join(literal(str(group[key])) for key in ("phase", "length", "schedule") if key in group)
 
 
 def _choices(results: Results) -> str:

@@ -1,4 +1,4 @@
-"""features@B: images and backbone B -> data/features/B/features.npy (N, D) float32 and its manifest."""
+"""features@B: images and backbone B -> data/features/B/features.npy (N, D) and blocks.npy (N, E), float32, and their manifest."""
 
 import sys
 from dataclasses import asdict
@@ -27,17 +27,20 @@ def main(name: str) -> None:
     backbone = build_backbone(settings.weights, settings.image_size)
     view = evaluation_view(np.load("data/images.npy", mmap_mode="r"), backbone.recipe)
     with progress(f"features@{name}", len(view)) as shown:
-        X = extract(backbone.encoder, view, backbone.recipe, params.features.batch_size, shown.advance)
+        found = extract(backbone.encoder, backbone.blocks, view, backbone.recipe, params.features.batch_size, shown.advance)
+        X = found.features
         seconds = shown.seconds
         shown.line(f"{X.shape[0]} images of {settings.image_size} px -> {X.shape[1]} features, {shown.rate:,.0f} images/s")
     folder = Path("data/features") / name
     write_with(folder / "features.npy", lambda path: _save(path, X))
+    write_with(folder / "blocks.npy", lambda path: _save(path, found.blocks))
     manifest = {
         "backbone": name,
         "weights": settings.weights,
         "weights_sha256": backbone.weights_sha256,
         "preprocessing": asdict(backbone.recipe),
         "shape": list(X.shape),
+        "blocks": [list(width) for width in found.widths],
         "precision": "float32",
     }
     write_json(folder / "manifest.json", manifest)

@@ -16,14 +16,16 @@ from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save_file
 
 from thaw.allocator import keep_freed_memory
+from thaw.averaging import State
 from thaw.backbones import Network, build_backbone
-from thaw.checkpoints import Training, read_history
+from thaw.checkpoints import Training, read_progress
 from thaw.closure import import_closure
 from thaw.errors import InputError, exit_with_one_line, nearest
 from thaw.files import sha256_of_file, write_with
-from thaw.finetune import Material, Observer, predict, train
+from thaw.finetune import Observer, Regime, choose_alpha, planned_images, state_of, train
 from thaw.index import data_sha256, labels_of, read_dataset, read_index
-from thaw.params import Params, read_params
+from thaw.inputs import Material, predict
+from thaw.params import Params, Phase, read_params
 from thaw.progress import Progress, progress
 from thaw.provenance import commit, cost_of
 from thaw.randomness import derive_seed, id_numbers
@@ -41,6 +43,7 @@ from thaw.runs import (
 from thaw.splits import TEST, TRAIN, VAL, fold_sha256, read_splits, rows_of
 from thaw.strategies import ResolvedPhase, group_table, resolve, trainable_scalars
 from thaw.tracking import LiveRun, params_of, tags_of
+from thaw.tuning import Trial, edges, scaled, trials
 from thaw.views import evaluation_view
 
 RESUME = Path(".thaw/resume")
@@ -51,7 +54,10 @@ class Cell:
     """Everything that one training needs, resolved; ``record`` is complete but for what training finds out."""
 
     network: Network
-    phases: list[ResolvedPhase]
+    start: State  # the network's tensors before anything is trained
+    plans: list[tuple[Trial | None, list[ResolvedPhase]]]  # a plan for each tuning trial; without tuning the strategy as it stands
+    interpolate: list[float] | None
+    regime: Regime
     material: Material
     test: np.ndarray  # row numbers that the training loop does not get to see
     ids: np.ndarray
@@ -72,7 +78,7 @@ def main(backbone: str, strategy: str, fold: str) -> None:
         raise InputError(f"finetune: fold {fold!r} is not a number; for example `dvc repro finetune@{backbone}-{strategy}-0`")
     cell = assemble(params, Identity(backbone, strategy, int(fold)))
     with sole_owner(cell.record.record_id) as folder:
-        run(cell, params.finetune.batch_size, params.finetune.augment, params.selection.metric, params.track.experiment, folder)
+        run(cell, params.track.experiment, folder)
 
 
 def assemble(params: Params, identity: Identity) -> Cell:
@@ -87,10 +93,23 @@ def assemble(params: Params, identity: Identity) -> Cell:
     head = replace(identity, strategy="linear_probe").folder() / "head.safetensors" if strategy.start == "linear_probe" else None
     if head is not None:
         network.head.load_state_dict(load_file(head))
-    phases = resolve(network, backbone.blocks, strategy.phases, strategy.norm, f"params.yaml: strategies.{identity.strategy}")
+    where = f"params.yaml: strategies.{identity.strategy}"
+
+    def plan(phases: list[Phase]) -> list[ResolvedPhase]:
+        return resolve(network, backbone.blocks, phases, strategy.norm, where)
+
+    tried = trials(params.tune)
+    plans: list[tuple[Trial | None, list[ResolvedPhase]]] = [
+        (trial, plan([scaled(phase, trial) for phase in strategy.phases])) for trial in tried
+    ]
+    phases = plan(strategy.phases)
     view = evaluation_view(np.load("data/images.npy", mmap_mode="r"), backbone.recipe)
     recipe = asdict(backbone.recipe)
-    dials = {"batch_size": params.finetune.batch_size, "augment": params.finetune.augment, "metric": params.selection.metric}
+    regime = Regime(params.finetune.batch_size, tuple(params.finetune.augment), params.finetune.activations_mb, params.selection.metric)
+    dials = {"batch_size": regime.batch_size, "augment": list(regime.augment), "metric": regime.metric}
+    dials |= {"keep_activations": regime.activations_mb > 0}  # how much of them lies in memory decides nothing
+    if tried:
+        dials |= {"tune": params.tune.model_dump()}
     inputs = {
         "identity": str(identity),
         "data_sha256": data_sha256(index, dataset),
@@ -99,7 +118,7 @@ def assemble(params: Params, identity: Identity) -> Cell:
         "weights_sha256": backbone.weights_sha256,
         "head_sha256": None if head is None else sha256_of_file(head),
         "seed": seed,
-        "settings": strategy.model_dump() | dials | {"backbone_weights": settings.weights, "preprocessing": recipe},
+        "settings": strategy.model_dump(exclude_none=True) | dials | {"backbone_weights": settings.weights, "preprocessing": recipe},
         "code_sha256": code_sha256(import_closure("thaw.stages.finetune")),
         "libraries": library_versions(),
     }
@@ -123,27 +142,59 @@ def assemble(params: Params, identity: Identity) -> Cell:
     train_rows, val_rows, test_rows = (rows_of(splits, fold, role) for role in (TRAIN, VAL, TEST))
     labels[test_rows] = -1
     material = Material(view, torch.from_numpy(labels), id_numbers(ids.tolist()), train_rows, val_rows, backbone.recipe)
-    return Cell(network, phases, material, test_rows, ids, record)
+    return Cell(network, state_of(network), plans or [(None, phases)], strategy.interpolate, regime, material, test_rows, ids, record)
 
 
-def run(cell: Cell, batch_size: int, augment: str, metric: str, experiment: str, folder: Path) -> None:
+def run(cell: Cell, experiment: str, folder: Path) -> None:
     """Train, or go on training, and write the run folder; ``folder`` holds what outlives a kill."""
-    checkpoint, images = folder / "state.safetensors", len(cell.material.train)
-    earlier = read_history(checkpoint)
-    identity, seed = cell.record.identity, cell.record.inputs["seed"]
+    record, images = cell.record, len(cell.material.train)
+    identity, seed = record.identity, record.inputs["seed"]
+    files = [folder / f"state-{number}.safetensors" for number in range(len(cell.plans))]
+    earlier = [read_progress(file) for file in files]
+    tuned = len(files) > 1
+    total = sum(planned_images(phases, images, cell.regime.batch_size) for _, phases in cell.plans)
     with (
-        progress(f"finetune@{str(identity).replace('/', '-')}", sum(phase.epochs for phase in cell.phases) * images) as shown,
-        LiveRun(cell.record.record_id, identity, params_of(cell.record), tags_of(cell.record, commit()), experiment, earlier) as live,
+        progress(f"finetune@{str(identity).replace('/', '-')}", total) as shown,
+        LiveRun(
+            record.record_id, identity, params_of(record), tags_of(record, commit()), experiment, [] if tuned else earlier[0][0]
+        ) as live,
     ):
-        shown.skip(len(earlier) * images)
-        state = train(cell.network, cell.phases, cell.material, batch_size, augment, seed, metric, checkpoint, observe(shown, live))
-        write(cell, state)
-    write_cost(identity, cost_of(state.seconds, len(state.history) * images, cell.record.trainable_parameters, resumed=bool(earlier)))
+        shown.skip(sum(seen for _, seen in earlier))
+        best: tuple[int, Training] | None = None
+        spent, told = Training(), []
+        for number, (trial, phases) in enumerate(cell.plans):
+            cell.network.load_state_dict(cell.start)
+            observer = observe(shown, live, "" if trial is None else f"trial {number + 1}/{len(files)}, ", tuned)
+            state = train(cell.network, phases, cell.material, cell.regime, seed, files[number], observer)
+            spent.seconds, spent.images = spent.seconds + state.seconds, spent.images + state.images
+            told.append({"score": state.best_score, **({} if trial is None else asdict(trial))})
+            if best is None or state.best_score > best[1].best_score:
+                best = (number, state)
+        assert best is not None  # there is at least one plan
+        chosen, state = best
+        if tuned:
+            cell.network.load_state_dict(state.best)
+            for row in state.history:
+                live.epoch(row)
+        write(cell, chosen, state, told if cell.plans[0][0] else [])
+    resumed = any(history for history, _ in earlier)
+    write_cost(identity, cost_of(spent.seconds, spent.images, record.trainable_parameters, resumed=resumed))
 
 
-def write(cell: Cell, state: Training) -> None:
-    """Tensors, predictions on validation and test, and last the record: where there is a record, the result is whole."""
+def write(cell: Cell, chosen: int, state: Training, told: list[dict[str, float]]) -> None:
+    """Tensors, predictions on validation and test, and last the record: where there is a record, the result is whole.
+
+    ``chosen``: number of the plan that the network was trained by; ``told``: a row for each tuning trial.
+    """
     material, folder = cell.material, cell.record.identity.folder()
+    metrics, extra = best_metrics(state), {}
+    if cell.interpolate:
+        alpha, figures, rows = choose_alpha(cell.network, cell.start, cell.interpolate, material, cell.regime.metric)
+        metrics |= {f"best_val_{name}": value for name, value in figures.items() if value == value} | {"alpha": alpha}
+        extra |= {"interpolation": rows}
+    if told:
+        tried = [trial for trial, _ in cell.plans if trial is not None]
+        extra |= {"trials": told, "chosen_trial": chosen, "edges": edges(tried, tried[chosen])}
     parts = {role: predict(cell.network, material.view, rows, material.recipe) for role, rows in ((VAL, material.val), (TEST, cell.test))}
     predictions = Predictions(
         id=cell.ids[np.concatenate([material.val, cell.test])],
@@ -153,15 +204,19 @@ def write(cell: Cell, state: Training) -> None:
     tensors = {name: tensor.contiguous() for name, tensor in cell.network.state_dict().items()}
     write_with(folder / "model.safetensors", lambda path: save_file(tensors, path))
     write_predictions(predictions, folder)
-    write_record(replace(cell.record, history=state.history, metrics=best_metrics(state)), folder)
+    groups = group_table(cell.network, cell.plans[chosen][1])
+    write_record(replace(cell.record, history=state.history, metrics=metrics, groups=groups, choices=extra), folder)
 
 
-def observe(shown: Progress, live: LiveRun) -> Observer:
+def observe(shown: Progress, live: LiveRun, which: str, tuned: bool) -> Observer:
+    """``which``: the trial, for people. Curves of trials are not logged: only the chosen one's are the result's."""
+
     def epoch(row: dict[str, Any]) -> None:
         auc = "undefined" if row["val/auc"] is None else f"{row['val/auc']:.4f}"
         figures = f"train loss {row['train/loss']:.4f}, validation AUC {auc}, log loss {row['val/log_loss']:.4f}"
-        shown.line(f"epoch {row['epoch']} ({row['phase']}): {figures}, {shown.rate:,.0f} images/s")
-        live.epoch(row)
+        shown.line(f"{which}epoch {row['epoch']} ({row['phase']}): {figures}, {shown.rate:,.0f} images/s")
+        if not tuned:
+            live.epoch(row)
 
     return Observer(shown.advance, epoch, shown.note)
 

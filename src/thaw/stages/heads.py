@@ -18,6 +18,7 @@ from thaw.files import read_json, write_with
 from thaw.heads import (
     Fitted,
     Part,
+    fit_head2toe,
     fit_knn,
     fit_logistic,
     fit_majority,
@@ -66,6 +67,7 @@ def main(backbone: str) -> None:
     manifest = read_json(Path("data/features") / backbone / "manifest.json")
     inputs = {
         "features": np.load(Path("data/features") / backbone / "features.npy"),
+        "blocks": np.load(Path("data/features") / backbone / "blocks.npy"),
         "pixels": raw_pixels(np.load("data/images.npy", mmap_mode="r"), params.heads.raw_pixels_side),
         "position": np.arange(len(index), dtype=np.float64)[:, None],
     }
@@ -86,7 +88,7 @@ def main(backbone: str) -> None:
                 seed = derive_seed(params.heads.seed, "heads", number)
                 settings = settings | {"metric": params.selection.metric}
                 said = common | {"weights_sha256": None, "preprocessing": {}, "inputs_sha256": seen[source]}
-                if source == "features":
+                if source in ("features", "blocks"):
                     said |= {"weights_sha256": manifest["weights_sha256"], "preprocessing": manifest["preprocessing"]}
                 said |= {"identity": str(identity), "split_sha256": fold_sha256(splits, number), "seed": seed, "settings": settings}
                 auc = fit_and_write(identity, inputs[source], labels, index, dataset, fold, fit, said)
@@ -100,12 +102,17 @@ Fit = Callable[[Part, Part, int], Fitted]
 
 def strategies(heads: Heads, metric: str, n_classes: int) -> dict[str, tuple[str, dict[str, Any], Fit]]:
     """Name -> (which inputs, the settings that decide it, how to fit (train, val, seed))."""
-    C, ridge, ks = list(heads.C), list(heads.ridge), list(heads.k)
+    C, ridge, ks, keep = list(heads.C), list(heads.ridge), list(heads.k), list(heads.keep)
     found: dict[str, tuple[str, dict[str, Any], Fit]] = {
         "linear_probe": ("features", {"C": C}, lambda train, val, seed: fit_logistic(train, val, C, metric, n_classes)),
         "ridge": ("features", {"ridge": ridge}, lambda train, val, seed: fit_ridge(train, val, ridge, metric, n_classes)),
         "nearest_centroid": ("features", {}, lambda train, val, seed: fit_nearest_centroid(train, val, n_classes)),
         "knn": ("features", {"k": ks}, lambda train, val, seed: fit_knn(train, val, ks, metric, n_classes)),
+        "head2toe": (
+            "blocks",
+            {"C": C, "keep": keep, "relevance": heads.relevance},
+            lambda train, val, seed: fit_head2toe(train, val, C, keep, heads.relevance, metric, n_classes),
+        ),
         "majority": ("features", {}, lambda train, val, seed: fit_majority(train, n_classes)),
         "metadata": ("position", {"k": ks}, lambda train, val, seed: fit_metadata(train, val, ks, metric, n_classes)),
         "raw_pixels": (

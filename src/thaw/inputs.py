@@ -1,0 +1,157 @@
+"""What a phase feeds into the network, batch by batch: views of pixels, or kept activations of the blocks that are frozen."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int, UInt8, UInt64
+
+from thaw.activations import Halves, Store, keys_of
+from thaw.augment import augment, number_of_views, view_codes
+from thaw.backbones import Network
+from thaw.randomness import derive_seed, draw
+from thaw.strategies import ResolvedPhase
+from thaw.views import Recipe, dihedral, normalise
+
+PLAIN = -1
+"""The code of the view that validation sees."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a cell learns from. Labels of test rows are -1: the loop cannot see them, and a use of one is an error."""
+
+    view: UInt8[torch.Tensor, "N C S S"]
+    labels: Int[torch.Tensor, " N"]
+    id_numbers: UInt64[np.ndarray, " N"]
+    train: Int[np.ndarray, " n"]  # row numbers
+    val: Int[np.ndarray, " m"]
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Views:
+    """Augmented images: functions of (seed, epoch, id), or with ``limit`` of (seed, which of so many views, id)."""
+
+    material: Material
+    names: Sequence[str]
+    seed: int
+    limit: int | None = None
+
+    @property
+    def count(self) -> int | None:
+        """How many views an image can have, None without end."""
+        return self.limit or number_of_views(self.names)
+
+    def codes(self, rows: Int[np.ndarray, " b"], epoch: int) -> Int[np.ndarray, " b"] | None:
+        """Which view each image has in an epoch; None where views have no number."""
+        numbers = self.material.id_numbers[rows]
+        if self.limit is None:
+            return view_codes(numbers, self.names, self.seed, epoch)
+        return (draw(numbers, derive_seed(self.seed, "view"), epoch) % np.uint64(self.limit)).astype(np.int64)
+
+    def pixels(self, rows: Int[np.ndarray, " b"], epoch: int) -> UInt8[torch.Tensor, "b C S S"]:
+        """What the epoch shows."""
+        codes = self.codes(rows, epoch)
+        if codes is None:
+            return augment(self.material.view[rows], self.material.id_numbers[rows], self.names, self.seed, epoch)
+        return self.of(rows, codes)
+
+    def of(self, rows: Int[np.ndarray, " b"], codes: Int[np.ndarray, " b"]) -> UInt8[torch.Tensor, "b C S S"]:
+        """The views of these codes."""
+        plain = self.material.view[rows]
+        if self.limit is None:
+            return dihedral(plain, np.maximum(codes, 0))  # the finite views are the square's symmetries, and 0 is none
+        out = plain.clone()
+        for code in np.unique(codes[codes != PLAIN]):
+            here = np.flatnonzero(codes == code)
+            out[here] = augment(plain[here], self.material.id_numbers[rows[here]], self.names, self.seed, int(code))
+        return out
+
+
+class Recomputed:
+    """Every batch goes through the whole network."""
+
+    def __init__(self, network: Network, views: Views, batch_size: int) -> None:
+        self.network, self.views, self.material, self.batch_size = network, views, views.material, batch_size
+
+    def begin(self, rows: Int[np.ndarray, " b"], epoch: int) -> None:
+        """Make ready for an epoch of these rows."""
+
+    def batch(self, rows: Int[np.ndarray, " b"], epoch: int) -> Float32[torch.Tensor, "b *A"]:
+        return normalise(self.views.pixels(rows, epoch), self.material.recipe)
+
+    def logits(self, inputs: Float[torch.Tensor, "b *A"]) -> Float[torch.Tensor, "b K"]:
+        return self.network(inputs)
+
+    def validation(self) -> Float32[np.ndarray, "m K"]:
+        return predict(self.network, self.material.view, self.material.val, self.material.recipe)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class Kept(Recomputed):
+    """The frozen lower blocks run once for each image and view."""
+
+    def __init__(self, network: Network, views: Views, batch_size: int, halves: Halves, store: Store) -> None:
+        super().__init__(network, views, batch_size)
+        self.halves, self.store = halves, store
+
+    def begin(self, rows: Int[np.ndarray, " b"], epoch: int) -> None:
+        self.network.eval()  # what is frozen is in evaluation mode; some layers round differently in the other (MultiheadAttention)
+        val = self.material.val
+        for keys in (keys_of(val, np.full(len(val), PLAIN)), self._keys(rows, epoch)):
+            self.store.fill(keys, self.batch_size, self._compute)
+
+    def batch(self, rows: Int[np.ndarray, " b"], epoch: int) -> Float32[torch.Tensor, "b *A"]:
+        return self.store.get(self._keys(rows, epoch))
+
+    def logits(self, inputs: Float[torch.Tensor, "b *A"]) -> Float[torch.Tensor, "b K"]:
+        return self.halves.upper(inputs)
+
+    def validation(self) -> Float32[np.ndarray, "m K"]:
+        self.network.eval()
+        val = self.material.val
+        with torch.no_grad():
+            parts = np.array_split(val, math.ceil(len(val) / 64))
+            return np.concatenate([self.logits(self.store.get(keys_of(part, np.full(len(part), PLAIN)))).numpy() for part in parts])
+
+    def close(self) -> None:
+        self.store.close()
+
+    def _keys(self, rows: Int[np.ndarray, " b"], epoch: int) -> list[tuple[int, int]]:
+        codes = self.views.codes(rows, epoch)
+        assert codes is not None  # else `inputs_of` would not have kept anything
+        return keys_of(rows, codes)
+
+    def _compute(self, keys: Sequence[tuple[int, int]]) -> torch.Tensor:
+        rows, codes = (np.array(column) for column in zip(*keys, strict=True))
+        return self.halves.lower(normalise(self.views.of(rows, codes), self.material.recipe))
+
+
+def inputs_of(network: Network, phase: ResolvedPhase, views: Views, batch_size: int, activations_mb: int, folder: Path) -> Recomputed:
+    """Kept activations where the phase has frozen lower blocks and finitely many views of each image; else every batch is recomputed."""
+    material, plain = views.material, Recomputed(network, views, batch_size)
+    mixed = phase.mixup(len(material.train)) > 0  # mixes pixels, so that no two inputs are alike
+    if not (activations_mb and phase.frozen and views.count) or mixed:
+        return plain
+    pixels = normalise(material.view[material.train[:2]], material.recipe)
+    halves = Halves(network, phase.first, pixels[:1])
+    if not halves.fit(pixels):
+        return plain
+    store = Store(len(material.train) * views.count + len(material.val), activations_mb, folder)
+    return Kept(network, views, batch_size, halves, store)
+
+
+def predict(
+    network: Network, view: UInt8[torch.Tensor, "N C S S"], rows: Int[np.ndarray, " n"], recipe: Recipe, batch_size: int = 64
+) -> Float32[np.ndarray, "n K"]:
+    """Logits in evaluation mode, in the order of ``rows``."""
+    network.eval()
+    with torch.inference_mode():
+        parts = np.array_split(rows, math.ceil(len(rows) / batch_size))
+        return np.concatenate([network(normalise(view[part], recipe)).numpy() for part in parts])
