@@ -140,7 +140,7 @@ def test_results_make_sense(project: Path) -> None:
 def test_probe_is_the_start_of_lp_ft(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The network that the cell assembles gives the probe's own predictions (float32: to 1e-4 of their scale) before it trains,
     and the head's hash is part of the record's identity."""
-    from thaw.finetune import predict
+    from thaw.inputs import predict
     from thaw.stages.finetune import assemble
 
     monkeypatch.chdir(project)
@@ -200,7 +200,7 @@ def training_process(dvc_process: psutil.Process) -> psutil.Process | None:
 
 def wait_for_checkpoint(project: Path, process: subprocess.Popen[bytes]) -> None:
     limit = time.monotonic() + 120
-    while not list((project / ".thaw/resume").glob("*/state.safetensors")):
+    while not list((project / ".thaw/resume").glob("*/state-0.safetensors")):
         assert process.poll() is None and time.monotonic() < limit, "no checkpoint came"
         time.sleep(0.02)
 
@@ -266,3 +266,23 @@ def test_a_clone_pulls_everything_trains_nothing_and_shows_every_run(project: Pa
     check_mlflow_equals_the_records(clone)
     report = bytes_of(project / "reports")
     assert bytes_of(clone / "reports") == report
+
+
+def test_tuning_gives_trials_chosen_on_validation_and_one_run(project: Path) -> None:
+    """Two trials in one cell: the record names both and the better one, its curve is the chosen one's, and MLflow has it once."""
+    set_dials(project / "params.yaml", {"tune.trials": 2, "tune.epochs": [1.0, 1.0]})
+    output = dvc(project, "repro", "--single-item", "finetune@lite0-lp_ft-0")
+    assert "trial 1/2, epoch 1" in output and "trial 2/2, epoch 1" in output
+    record = read_record(project / "runs/lite0/lp_ft/0")
+    trials, chosen = record.choices["trials"], record.choices["chosen_trial"]
+    assert trials[0]["rate"] == 1.0 != trials[1]["rate"] and trials[1]["epochs"] == 1.0
+    assert trials[chosen]["score"] == max(trial["score"] for trial in trials) == record.metrics["best_val_auc"]
+    written = read_params(project / "params.yaml").strategies["lp_ft"].phases[0].rates["*"]
+    assert {group["rate"] for group in record.groups} == {written * trials[chosen]["rate"]}
+    assert record.inputs["settings"]["tune"]["trials"] == 2
+    found = [run for run in mlflow_runs(project) if run.data.tags["record_id"] == record.record_id]
+    assert len(found) == 1
+    from mlflow import MlflowClient
+
+    logged = MlflowClient(f"sqlite:///{project / 'mlflow.db'}").get_metric_history(found[0].info.run_id, "val/auc")
+    assert [point.value for point in logged] == [pytest.approx(row["val/auc"]) for row in record.history]

@@ -11,9 +11,10 @@ from tiny import BLOCKS, QUIET, phase, tiny_material, tiny_network
 from thaw.backbones import Network
 from thaw.checkpoints import Training, read_progress
 from thaw.errors import InputError
-from thaw.finetune import Observer, Regime, batches, train
+from thaw.finetune import Observer, Regime, batches, choose_alpha, plateaued, train
 from thaw.inputs import Views, predict
 from thaw.metrics import validation_figures
+from thaw.params import Phase, Stop
 from thaw.strategies import resolve
 
 PHASES = [
@@ -211,3 +212,72 @@ def test_prediction_does_not_depend_on_the_batch(tmp_path: Path) -> None:
     rows = np.arange(64)
     one, many = (predict(network, material.view, rows, material.recipe, size) for size in (1, 64))
     np.testing.assert_allclose(one, many, atol=1e-5)
+
+
+def rows(*scores: float | None) -> list[dict[str, Any]]:
+    return [{"val/auc": score} for score in scores]
+
+
+@pytest.mark.parametrize(
+    ("scores", "in_phase", "patience", "floor", "expected"),
+    [
+        ((0.7, 0.8), 2, 1, 0.0, False),
+        ((0.7, 0.8, 0.8), 3, 1, 0.0, True),  # as good is no gain
+        ((0.7, 0.8, 0.75), 3, 2, 0.0, False),
+        ((0.7, 0.8, 0.75, 0.79), 4, 2, 0.0, True),
+        ((0.7, 0.705), 2, 1, 0.01, True),  # a gain below the floor
+        ((0.9, 0.8, 0.85), 2, 2, 0.0, True),  # an earlier phase was better
+        ((0.9, 0.8, 0.85), 2, 3, 0.0, False),
+        ((0.9,), 0, 1, 0.0, False),
+        ((None, None), 2, 2, 0.0, True),  # undefined is no gain
+    ],
+)
+def test_plateau(scores: tuple[float | None, ...], in_phase: int, patience: int, floor: float, expected: bool) -> None:
+    assert plateaued(rows(*scores), in_phase, Stop(patience=patience, floor=floor), "auc") is expected
+
+
+def test_a_phase_stops_on_its_plateau_and_the_next_begins(tmp_path: Path) -> None:
+    stuck = phase("head", 9, {"head": 1e-12}, schedule="constant", name="stuck").model_copy(update={"stop": Stop(patience=2, floor=0.0)})
+    _, state = run(tmp_path, [stuck, phase("all", 1, name="next")])
+    assert [row["phase"] for row in state.history] == ["stuck"] * 3 + ["next"]
+
+
+def test_steps_may_end_inside_an_epoch(tmp_path: Path) -> None:
+    settings = {"name": "few", "train": "all", "steps": 5, "rates": {"*": 0.01}, "weight_decay": 0.0, "schedule": "cosine", "warmup": 0.0}
+    seen: list[int] = []
+    observer = Observer(seen.append, QUIET.epoch, QUIET.phase)
+    _, state = run(tmp_path, [Phase.model_validate(settings)], observer)
+    assert seen == [16] * 5 and state.images == 80 and len(state.history) == 2
+
+
+def test_an_average_with_no_memory_is_the_network_itself(tmp_path: Path) -> None:
+    plain, _ = run(tmp_path / "a", [phase()])
+    averaged, _ = run(tmp_path / "b", [phase().model_copy(update={"ema": 1e-9})])
+    slow, state = run(tmp_path / "c", [phase().model_copy(update={"ema": 0.999})])
+    for name, tensor in plain.state_dict().items():
+        torch.testing.assert_close(averaged.state_dict()[name], tensor, rtol=1e-5, atol=1e-6)
+    start = tiny_network().head.weight
+    assert (slow.head.weight - start).abs().max() < 0.1 * (plain.head.weight - start).abs().max()
+    figures = validation_figures(predict(slow, (m := tiny_material()).view, m.val, m.recipe), m.labels[m.val].numpy())
+    assert figures["auc"] == state.best_score  # what was validated is what is left
+
+
+@pytest.mark.parametrize("dial", [{"clip": 1e-4}, {"label_smoothing": 0.3}, {"mixup": 1.0}, {"class_weights": "balanced"}])
+def test_every_dial_of_the_loss_reaches_the_training(tmp_path: Path, dial: dict[str, Any]) -> None:
+    plain, _ = run(tmp_path / "a", [phase()])
+    other, _ = run(tmp_path / "b", [phase().model_copy(update=dial)])
+    same = torch.equal(plain.head.weight, other.head.weight)
+    assert same == ("class_weights" in dial)  # the classes are balanced already
+
+
+def test_alpha_is_chosen_on_validation_between_the_ends(tmp_path: Path) -> None:
+    """Between a network that knows and one that is wrecked, the knowing end wins; ties go to the start."""
+    network, state = run(tmp_path, [phase("all", 4, {"*": 0.02})])
+    good, material = tensors(network), tiny_material()
+    wrecked = {name: torch.zeros_like(tensor) for name, tensor in good.items()}
+    alpha, figures, table = choose_alpha(network, wrecked, [1.0, 0.0, 0.5], material, "auc")
+    assert alpha in (0.5, 1.0) and figures["auc"] >= state.best_score and [row["alpha"] for row in table] == [0.0, 0.5, 1.0]
+    network.load_state_dict(good)
+    alpha, _, _ = choose_alpha(network, good, [1.0, 0.0, 0.5], material, "auc")
+    assert alpha == 0.0
+    assert all(torch.equal(tensor, good[name]) for name, tensor in network.state_dict().items() if tensor.is_floating_point())

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from thaw.files import write_json
 from thaw.index import Dataset, write_dataset
 from thaw.reporting import figures, wording
 from thaw.reporting.answer import answer_block, answer_lines, difference_sentence
+from thaw.reporting.budget import budget, trials_of
 from thaw.reporting.markdown import report
 from thaw.reporting.page import page
 from thaw.reporting.readme import END, START, readme_is_current, readme_table, update_readme
@@ -661,3 +663,24 @@ def test_stage_writes_the_same_bytes_again(tmp_path: Path, monkeypatch: pytest.M
     assert outputs() == first and len(first) == 8
     assert str(tmp_path).encode() not in first["report.md"] + first["report.html"]
     assert first["report.md"].startswith(f"# {literal(params['report']['title'])}\n".encode())
+
+
+# --- the tuning budget
+
+
+def with_records(results: Results, name: str, **changed: Any) -> Results:
+    ranked = [replace(r, records=[replace(record, **changed) for record in r.records]) if r.name == name else r for r in results.ranked]
+    return replace(results, ranked=ranked)
+
+
+def test_budget_counts_trials_and_names_edges(elpv: Results) -> None:
+    grid = {"settings": {"C": [0.01, 0.1, 1.0], "keep": [0.2, 1.0], "metric": "auc"}}
+    results = with_records(elpv, "lite0/head2toe", inputs=grid, metrics={"best_val_auc": 0.8, "C": 0.01, "keep": 0.2})
+    trials = [{"score": 0.8, "rate": factor, "weight_decay": 1.0, "epochs": 1.0} for factor in (1.0, 0.5, 2.0)]
+    results = with_records(results, "lite0/full", choices={"trials": trials, "chosen_trial": 2, "edges": ["rate"]})
+    text = "\n\n".join(budget(results))
+    assert "| `lite0/head2toe` | 6 | C 0.01, 0.01, 0.01, 0.01; keep 0.2, 0.2, 0.2, 0.2 | C in 4 folds |" in text
+    assert "| `lite0/full` | 3 | rate × 2, 2, 2, 2; weight decay × 1, 1, 1, 1; epochs × 1, 1, 1, 1 | rate in 4 folds |" in text
+    untuned = text.split("One trial")[1]
+    assert "`lite0/lp_ft`" in untuned and "`lite0/full`" not in untuned and "head2toe" in untuned  # lite0_native's has no grid here
+    assert trials_of(results.ranked[0].records[0]) == 1

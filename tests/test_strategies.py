@@ -1,16 +1,21 @@
 """What a strategy means for a network: exact groups, and layers that stay frozen."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny import BLOCKS, phase, tiny_network
 
 from thaw.backbones import Network as RealNetwork
 from thaw.backbones import build_backbone
 from thaw.errors import InputError
+from thaw.finetune import planned_images, steps_per_epoch
 from thaw.optimisers import build_optimiser
-from thaw.params import read_params
+from thaw.params import Phase, read_params
+from thaw.schedules import factor
 from thaw.strategies import apply_freeze, fixed_layers, group_table, norm_tensors, resolve, trainable_scalars
 
 
@@ -98,8 +103,9 @@ def test_every_strategy_of_the_project_resolves_on_its_backbone() -> None:
     for name, strategy in params.strategies.items():
         phases = resolve(network, backbone.blocks, strategy.phases, strategy.norm, f"strategies.{name}")
         trained[name] = [len(phase.trainable) for phase in phases]
-        norms = len(norm_tensors(network)) // 2
-        assert len(phases[-1].fixed) == (0 if strategy.norm == "train" else norms)
+        layers = {tensor.rpartition(".")[0] for tensor in norm_tensors(network)}
+        training = {tensor.rpartition(".")[0] for tensor in phases[-1].trainable} & layers
+        assert phases[-1].fixed == {"train": set(), "eval": layers, "frozen_eval": layers - training}[strategy.norm], name
     everything = len(list(network.parameters()))
     assert trained["full"] == [everything]
     assert trained["gradual"][0] == 2 and trained["gradual"][-1] == everything
@@ -109,3 +115,57 @@ def test_every_strategy_of_the_project_resolves_on_its_backbone() -> None:
 def test_a_mistake_names_the_place_in_params() -> None:
     with pytest.raises(InputError, match=r"^strategies\.x\.phases\[1\]\.rates: 'stme' matches nothing"):
         resolve(tiny_network(), BLOCKS, [phase(), phase(rates={"stme": 1.0, "*": 1.0})], "frozen_eval", "strategies.x")
+
+
+phases = st.builds(
+    lambda train, length, schedule, warmup, decay: {"train": train, **length, "schedule": schedule, "warmup": warmup, **decay},
+    st.sampled_from(["head", "top", "all", "norm", "bias", "each_block", "last_1", "first_1"]),
+    st.one_of(st.builds(lambda n: {"epochs": n}, st.integers(1, 4)), st.builds(lambda n: {"steps": n}, st.integers(1, 60))),
+    st.sampled_from(["constant", "cosine", "one_cycle", "fit_one_cycle", "slanted"]),
+    st.floats(0, 0.99),
+    st.sampled_from([{}, {"layer_decay": 0.5}]),
+)
+
+
+@given(st.lists(phases, min_size=1, max_size=4), st.integers(4, 300), st.integers(2, 64))
+def test_any_phases_give_a_consistent_schedule(described: list[dict[str, Any]], images: int, batch_size: int) -> None:
+    """Epochs add up to the phase's steps; every step has a rate between 0 and the peak for every group; the table has a row for each."""
+    network, listed = tiny_network(), []
+    for number, settings in enumerate(described):
+        listed.append(Phase.model_validate({"name": f"p{number}", "rates": {"*": 0.1}, "weight_decay": 0.1} | settings))
+    resolved = resolve(network, BLOCKS, listed, "frozen_eval", "s")
+    assert len(resolved) == sum(2 if one.train == "each_block" else 1 for one in listed)
+    assert len({part.name for part in resolved}) == len(resolved)
+    per_epoch = steps_per_epoch(images, batch_size)
+    planned = 0
+    for part in resolved:
+        total = part.total_steps(per_epoch, images)
+        lengths = [min(per_epoch, total - start) for start in range(0, total, per_epoch)]
+        assert sum(lengths) == total and min(lengths) >= 1
+        assert part.settings.epochs is None or len(lengths) == part.settings.epochs
+        for step in range(total):
+            assert 0 <= factor(part.settings.schedule, step, total, part.settings.warmup, part.settings.div) <= 1
+        planned += total
+    assert planned_images(resolved, images, batch_size) == round(planned * images / per_epoch)
+    assert len(group_table(network, resolved)) == sum(len(part.groups) for part in resolved)
+    assert trainable_scalars(network, resolved) <= sum(tensor.numel() for tensor in network.parameters())
+
+
+def test_bits_rule_decides_length_and_mixup_by_the_number_of_images() -> None:
+    rule = {"name": "a", "train": "all", "steps": "bit", "rates": {"*": 0.003}, "weight_decay": 0.0, "schedule": "bit", "warmup": 0.0}
+    (resolved,) = resolve(tiny_network(), BLOCKS, [Phase.model_validate(rule)], "frozen_eval", "s")
+    assert [resolved.total_steps(7, n) for n in (100, 20_000, 500_000)] == [500, 10_000, 20_000]
+    assert [resolved.mixup(n) for n in (100, 20_000)] == [0.0, 0.1]
+
+
+def test_what_is_frozen_below_ends_at_the_first_block_that_trains() -> None:
+    network = tiny_network()
+    found = {train: resolve(network, BLOCKS, [phase(train)], "frozen_eval", "s")[0] for train in ("head", "top", "all", "norm", "first_1")}
+    assert {train: (one.frozen, one.first) for train, one in found.items()} == {
+        "head": (("stem", "top"), "head"),
+        "top": (("stem",), "top"),
+        "all": ((), "stem"),
+        "norm": ((), "stem"),
+        "first_1": ((), "stem"),
+    }
+    assert resolve(network, BLOCKS, [phase("head")], "train", "s")[0].frozen == ()  # its statistics change

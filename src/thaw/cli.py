@@ -32,7 +32,7 @@ def readme() -> None:
 
 @app.command()
 def phases(strategy: str) -> None:
-    """Print what STRATEGY trains when: phase, epochs, groups, rates, decay, tensors and scalars."""
+    """Print what STRATEGY trains when: phase, length, groups, rates, decay, tensors, scalars, estimated cost; loads no data."""
     exit_with_one_line(_phases, strategy)
 
 
