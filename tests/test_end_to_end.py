@@ -63,7 +63,11 @@ def mlflow_runs(project: Path) -> list[Any]:
 
 def _settings(settings: dict[str, Any]) -> list[tuple[str, str]]:
     """Top-level scalars of a record's settings and each phase's epochs, as MLflow shows them."""
-    plain = [(name, str(value)) for name, value in settings.items() if isinstance(value, str | int | float)]
+    plain = [
+        (name, str(value).lower() if isinstance(value, bool) else str(value))  # true and false, as params.yaml has them
+        for name, value in settings.items()
+        if isinstance(value, str | int | float)
+    ]
     return plain + [(f"phases.{number}.epochs", str(phase["epochs"])) for number, phase in enumerate(settings.get("phases", []))]
 
 
