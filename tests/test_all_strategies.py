@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1]
 CHANGED = {
     ("split", "folds"): [0, 1],
     ("features", "backbones"): ["lite0"],
-    ("backbones", "lite0", "image_size"): 32,
+    ("backbones", "lite0", "image_size"): 64,
+    ("learning", "finetune"): [],
 }
 
 

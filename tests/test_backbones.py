@@ -1,15 +1,28 @@
 """The loaded backbone is the published one: names, photographs, and what a wrong recipe does."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import torch
 
-from thaw.backbones import PACKAGED, Backbone, Network, build_backbone, encoder_state, packaged_file, recipe_of, renamed_state
+from thaw.backbones import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    PACKAGED,
+    Backbone,
+    Network,
+    build_backbone,
+    encoder_state,
+    mistaken,
+    packaged_file,
+    recipe_of,
+    renamed_state,
+)
 from thaw.errors import InputError
 from thaw.images import decode_square
 from thaw.views import Recipe, evaluation_view, normalise
@@ -112,3 +125,31 @@ def test_a_missing_package_names_the_way_out(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_network_has_a_zero_head(lite0: Backbone) -> None:
     network = Network(lite0.encoder, lite0.dim, 3)
     assert not network.head.weight.any() and not network.head.bias.any()
+
+
+def test_each_mismatch_gets_one_thing_wrong() -> None:
+    right = Recipe(96, 224, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    changed = {
+        name: {field for field in asdict(right) if getattr(mistaken(right, name), field) != getattr(right, field)}
+        for name in ("normalisation", "no_normalisation", "interpolation", "size")
+    }
+    assert changed == {
+        "normalisation": {"mean", "std"},
+        "no_normalisation": {"mean", "std"},
+        "interpolation": {"interpolation"},
+        "size": {"image_size"},
+    }
+    usual = replace(right, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    assert mistaken(usual, "normalisation").mean == (0.5, 0.5, 0.5)  # where ImageNet's are right, they would be no mistake
+    with pytest.raises(ValueError, match="unknown mismatch"):
+        mistaken(right, "sizes")
+
+
+@pytest.mark.parametrize("name", ["normalisation", "no_normalisation", "interpolation", "size"])
+def test_a_mismatch_reaches_what_the_network_sees(name: str) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (2, 40, 40, 3), dtype=np.uint8)
+    right = build_backbone("lite0", 32).recipe
+    wrong = build_backbone("lite0", 32, mismatch=name).recipe
+    seen, mistaken_view = (normalise(evaluation_view(images, recipe), recipe) for recipe in (right, wrong))
+    assert seen.shape != mistaken_view.shape or (seen - mistaken_view).abs().max() > 0.1

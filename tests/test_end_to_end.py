@@ -144,18 +144,18 @@ def test_results_make_sense(project: Path) -> None:
 def test_probe_is_the_start_of_lp_ft(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The network that the cell assembles gives the probe's own predictions (float32: to 1e-4 of their scale) before it trains,
     and the head's hash is part of the record's identity."""
+    from thaw.cells import assemble
     from thaw.inputs import predict
-    from thaw.stages.finetune import assemble
 
     monkeypatch.chdir(project)
     params = read_params()
     cell = assemble(params, Identity("lite0", "lp_ft", 0))
-    rows = np.concatenate([cell.material.val, cell.test])
+    rows = np.concatenate([cell.material.val, cell.held["test"]])
     logits = predict(cell.network, cell.material.view, rows, cell.material.recipe)
     probe = read_predictions(Identity("lite0", "linear_probe", 0).folder())
     assert (probe.id == cell.ids[rows]).all()
     assert np.abs(logits - probe.logits).max() < 1e-4 * np.abs(probe.logits).max()
-    assert (cell.material.labels[cell.test] == -1).all() and (cell.material.labels[cell.material.train] >= 0).all()
+    assert (cell.material.labels[cell.held["test"]] == -1).all() and (cell.material.labels[cell.material.train] >= 0).all()
     # what the network sees is part of the identity: other stored pixels are another result
     stored, before = Path("data/images.npy").read_bytes(), cell.record.record_id
     np.save("data/images.npy", 255 - np.load("data/images.npy"))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sk
 
-from thaw import metrics
+from thaw import metrics, scoring
 
 
 @st.composite
@@ -38,7 +38,7 @@ def area(function, positive, scores, weight, needs_negative):
 def test_figures_of_decisions_equal_scikit_learn(sample):
     labels, probabilities, predicted, weights = sample
     classes = list(range(probabilities.shape[1]))
-    found = metrics.figures(labels, probabilities, predicted, weights, None)
+    found = scoring.figures(labels, probabilities, predicted, weights, None)
     matrix = metrics.confusion(labels, predicted, len(classes), weights)
     for b, weight in enumerate(weights):
         np.testing.assert_allclose(matrix[b], sk.confusion_matrix(labels, predicted, labels=classes, sample_weight=weight), atol=1e-12)
@@ -92,7 +92,7 @@ def test_macro_auc_equals_scikit_learns_one_vs_rest():
 def test_log_loss_and_brier_equal_scikit_learn(sample):
     labels, probabilities, predicted, weights = sample
     classes = list(range(probabilities.shape[1]))
-    found = metrics.figures(labels, probabilities, predicted, weights, None)
+    found = scoring.figures(labels, probabilities, predicted, weights, None)
     for b, weight in enumerate(weights):
         expected = sk.log_loss(labels, probabilities, sample_weight=weight, labels=classes)
         assert found["log_loss"][b] == pytest.approx(expected)
@@ -124,11 +124,11 @@ def test_whole_weights_are_repetition():
     labels, counts = rng.integers(0, 2, 60), rng.integers(0, 4, 60)
     probabilities = metrics.probabilities_of(rng.normal(size=(60, 2)).round(1))
     predicted, confidence = metrics.decide(probabilities, 0.4), rng.random(60)
-    weighted = metrics.figures(labels, probabilities, predicted, counts[None].astype(float), confidence)
+    weighted = scoring.figures(labels, probabilities, predicted, counts[None].astype(float), confidence)
     r = np.repeat(np.arange(60), counts)
-    repeated = metrics.figures(labels[r], probabilities[r], predicted[r], metrics.equal_weights(len(r)), confidence[r])
-    assert tuple(weighted) == metrics.SCALARS
-    for name in metrics.SCALARS:
+    repeated = scoring.figures(labels[r], probabilities[r], predicted[r], metrics.equal_weights(len(r)), confidence[r])
+    assert tuple(weighted) == scoring.SCALARS
+    for name in scoring.SCALARS:
         assert weighted[name][0] == pytest.approx(repeated[name][0]), name
 
 
@@ -136,19 +136,19 @@ def test_weighted_accuracy_is_accuracy_weighted_by_confidence():
     labels, predicted = np.array([0, 1, 1, 0]), np.array([0, 1, 0, 1])
     confidence = np.array([1.0, 1 / 3, 1 / 3, 1.0])
     probabilities = np.full((4, 2), 0.5)
-    found = metrics.figures(labels, probabilities, predicted, np.array([[1.0, 1, 1, 1], [1, 1, 2, 0]]), confidence)
+    found = scoring.figures(labels, probabilities, predicted, np.array([[1.0, 1, 1, 1], [1, 1, 2, 0]]), confidence)
     np.testing.assert_allclose(found["weighted_accuracy"], [(4 / 3) / (8 / 3), (4 / 3) / 2])
-    assert "weighted_accuracy" not in metrics.figures(labels, probabilities, predicted, np.ones((1, 4)), None)
+    assert "weighted_accuracy" not in scoring.figures(labels, probabilities, predicted, np.ones((1, 4)), None)
 
 
 def test_what_is_not_defined_is_nan_and_only_that():
     labels = np.array([0, 0, 1])
     probabilities = np.array([[0.8, 0.2], [0.3, 0.7], [0.4, 0.6]])
     weights = np.array([[1.0, 1, 0], [0, 0, 1], [0, 0, 0], [1, 1, 1]])
-    found = metrics.figures(labels, probabilities, np.array([0, 1, 1]), weights, np.ones(3))
+    found = scoring.figures(labels, probabilities, np.array([0, 1, 1]), weights, np.ones(3))
     assert np.isnan(found["roc_auc"]).tolist() == [True, True, True, False]
     assert np.isnan(found["pr_auc"]).tolist() == [True, False, True, False]
-    for name in set(metrics.SCALARS) - {"roc_auc", "pr_auc"}:
+    for name in set(scoring.SCALARS) - {"roc_auc", "pr_auc"}:
         assert np.isnan(found[name]).tolist() == [False, False, True, False], name
     assert found["balanced_accuracy"].tolist()[:2] == [0.5, 1.0]
 

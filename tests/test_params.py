@@ -56,6 +56,12 @@ def test_the_projects_own_params_are_valid(tree: dict[str, Any]) -> None:
         ("finetune/batch_size", 32.5, "finetune.batch_size: Input should be a valid integer"),
         ("finetune/strategies", ["full", "full"], "finetune.strategies: a name stands twice"),
         ("split/folds", [0, 2], "split.folds: must count from 0 to K-1"),
+        ("learning/heads", ["linear"], "learning.heads: unknown name 'linear'; did you mean 'linear_probe'?"),
+        ("learning/heads", [], "learning: finetune needs linear_probe in learning.heads"),
+        ("learning/percents", [5, 10], "learning.finetune_percents: 25 must be in learning.percents too"),
+        ("learning/percents", [5, 100], "learning.percents[1]: Input should be less than or equal to 99"),
+        ("learning/finetune", ["plateau"], "learning.finetune: unknown name 'plateau'"),
+        ("backbones/lite0_half/mismatch", "sizes", "backbones.lite0_half.mismatch: unknown value 'sizes'; did you mean 'size'?"),
         ("split/validation", 0.9, "split.validation: Input should be less than or equal to 0.5"),
         ("strategies/full/phases/0/rates", {"*": float("nan")}, "strategies.full.phases[0].rates.*"),
         ("strategies/ridge", {"start": "random", "norm": "eval", "phases": []}, "strategies.ridge"),
@@ -127,3 +133,14 @@ def test_runs_name_every_result_once(tree: dict[str, Any]) -> None:
     assert len(set(runs)) == len(runs)
     assert ("lite0", "linear_probe", 0) in runs and ("lite0", "lp_ft", 2) in runs
     assert ("lite0_native", "lp_ft", 0) not in runs
+
+
+def test_runs_on_shares_are_listed_and_groups_only_where_there_are_any(tree: dict[str, Any]) -> None:
+    small = edited(edited(tree, "split/folds", [0, 1]), "features/backbones", ["lite0"])
+    runs = parse_params(small, "params.yaml").learning_runs(grouped=True)
+    heads, trained = (1 * 4 * 2 * 2), (3 * 1 * 2)
+    assert len(runs) == len(set(runs)) == heads + trained
+    assert runs[0] == ("learning/heads", "lite0", "linear_probe", "images-5", 0)
+    assert runs[-1] == ("learning/finetune", "lite0", "scratch", "images-25", 1)
+    alone = parse_params(small, "params.yaml").learning_runs(grouped=False)
+    assert [run for run in runs if not run[3].startswith("groups")] == alone

@@ -267,7 +267,7 @@ def use_tiny_cell(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
     cell = SimpleNamespace(
         network=network, plans=[(None, plan)], regime=REGIME, material=tiny_material(), record=SimpleNamespace(inputs={"seed": 3})
     )
-    monkeypatch.setattr("thaw.stages.finetune.assemble", lambda params, identity: cell)
+    monkeypatch.setattr("thaw.cells.assemble", lambda params, identity: cell)
 
 
 def test_the_command_prints_suggestion_rates_and_picture(project: Path, monkeypatch: pytest.MonkeyPatch, swept: Sweep) -> None:

@@ -69,7 +69,7 @@ def test_the_result_table_is_that_of_the_results_here(monkeypatch: pytest.Monkey
     if all(Path("costs", b, s, f"{fold}.json").exists() for b, s, fold in params.runs()):
         scratch = [name for name, strategy in params.strategies.items() if strategy.start == "random"]
         assert readme_is_current(Path("README.md"), readme_table(read_results(params.runs(), scratch))), "run `make readme`"
-    shown = re.search(r"Best: `([a-z_0-9]+)/([a-z_]+)`, .*? ([\d.]+) \[", README)
+    shown = re.search(r"Best: `([a-z_0-9]+)/([a-z_0-9]+)`, .*? ([\d.]+) \[", README)
     assert shown is not None, "run `make readme`"
     rows = [line.split(",") for line in Path("reports/leaderboard.csv").read_text().splitlines()]
     header = {name: position for position, name in enumerate(rows[0])}

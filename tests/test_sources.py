@@ -87,9 +87,9 @@ def test_bad_files_are_listed_with_reasons(raw: Path, tmp_path: Path) -> None:
 
 def test_elpv_leaks_by_position_as_was_measured(raw: Path) -> None:
     """Row number alone: about .86 AUC under plain folds, near chance where modules stay whole."""
+    from thaw.folding import make_splits
     from thaw.leakage import position_only_auc
     from thaw.params import read_params
-    from thaw.splits import make_splits
 
     params, fetched = read_params(), fetch_source("elpv", raw / "leak", "p_over_half")
     table, split = fetched.table, params.split

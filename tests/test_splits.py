@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thaw.errors import InputError
+from thaw.folding import make_splits
 from thaw.leakage import audit, exact_duplicates, position_only_auc, torn_groups
-from thaw.splits import TEST, TRAIN, VAL, fold_sha256, make_splits, read_splits, rows_of, write_splits
+from thaw.splits import TEST, TRAIN, VAL, fold_sha256, read_splits, rows_of, write_splits
 
 
 def example(n_groups: int = 24, size: int = 20, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -95,7 +96,7 @@ def test_an_unknown_fold_is_named() -> None:
 @given(seed=st.integers(0, 1000), k=st.integers(1, 12))
 def test_position_neighbours_are_the_nearest(seed: int, k: int) -> None:
     """Against the full matrix of distances: the distances of the k nearest are the same multiset, so are the shares without ties."""
-    from thaw.leakage import position_logits
+    from thaw.position import position_logits
 
     rng = np.random.default_rng(seed)
     everything = rng.permutation(40)

@@ -1,7 +1,7 @@
 """Backbones: name -> encoder, its ordered blocks, its preprocessing recipe and the hash of its weights."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import accumulate, groupby
 from pathlib import Path
@@ -46,8 +46,11 @@ class Backbone:
     weights_sha256: str  # "random" where the weights are
 
 
-def build_backbone(weights: str, image_size: int, random_seed: int | None = None) -> Backbone:
-    """Encoder with ImageNet weights or, with ``random_seed``, the same network as its library initialises it. Channels-last, eval mode."""
+def build_backbone(weights: str, image_size: int, random_seed: int | None = None, mismatch: str | None = None) -> Backbone:
+    """Encoder with ImageNet weights or, with ``random_seed``, the same network as its library initialises it. Channels-last, eval mode.
+
+    ``mismatch``: get one part of the preprocessing wrong, see `mistaken`.
+    """
     import timm
 
     packaged = PACKAGED[weights]
@@ -60,6 +63,7 @@ def build_backbone(weights: str, image_size: int, random_seed: int | None = None
     published = timm.get_pretrained_cfg(packaged.timm_name, allow_unregistered=False)
     assert published is not None  # or the line above would have raised
     recipe = recipe_of(published.to_dict(), image_size)
+    recipe = recipe if mismatch is None else mistaken(recipe, mismatch)
     return Backbone(
         encoder,
         int(encoder.num_features),  # type: ignore[arg-type]  # timm sets an int
@@ -73,6 +77,30 @@ def recipe_of(pretrained_cfg: dict[str, Any], image_size: int) -> Recipe:
     """The checkpoint's own preprocessing (timm's ``pretrained_cfg``) at another input size."""
     mean, std = (tuple(float(v) for v in pretrained_cfg[key]) for key in ("mean", "std"))
     return Recipe(image_size, pretrained_cfg["input_size"][-1], pretrained_cfg["crop_pct"], pretrained_cfg["interpolation"], mean, std)  # type: ignore[arg-type]
+
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def mistaken(recipe: Recipe, mismatch: str) -> Recipe:
+    """The recipe with one mistake that people make and nothing reports: a control that shows what it costs.
+
+    normalisation     ImageNet's usual mean and standard deviation; 0.5 and 0.5 where those would be right
+    no_normalisation  values in [0, 1] as they are
+    interpolation     nearest neighbour, without antialiasing
+    size              half the side
+    """
+    if mismatch == "normalisation":
+        usual = recipe.mean == IMAGENET_MEAN and recipe.std == IMAGENET_STD
+        mean, std = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)) if usual else (IMAGENET_MEAN, IMAGENET_STD)
+        return replace(recipe, mean=mean, std=std)
+    if mismatch == "no_normalisation":
+        return replace(recipe, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    if mismatch == "interpolation":
+        return replace(recipe, interpolation="nearest")
+    if mismatch == "size":
+        return replace(recipe, image_size=recipe.image_size // 2)
+    raise ValueError(f"unknown mismatch {mismatch!r}")
 
 
 NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)

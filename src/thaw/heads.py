@@ -12,8 +12,8 @@ from jaxtyping import Float, Float32, Int
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from thaw.leakage import position_logits
 from thaw.metrics import validation_figures
+from thaw.position import position_logits
 from thaw.selection import Relevance, kept, ranked
 
 

@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Float64, Int
 
-from thaw import evidence, metrics
+from thaw import evidence, metrics, scoring
 
 LEADERBOARD = ["backbone", "strategy", "kind", "control", "metric", "value", "lo", "hi", "n", "groups"]
 CONTRASTS = ["backbone", "strategy", "reference_backbone", "reference", "metric", "diff", "lo", "hi", "p", "p_holm", "mde", "n"]
 CURVES = ["backbone", "strategy", "curve", "class", "x", "y"]
 CURVE_POINTS = 200
-FIGURES = ("roc_auc", "roc_auc_within", *(name for name in metrics.SCALARS if name != "roc_auc"))
+FIGURES = ("roc_auc", "roc_auc_within", *(name for name in scoring.SCALARS if name != "roc_auc"))
 """Scalar figures of pooled folds, in the order in which they are shown."""
 
 Replicates = Mapping[str, Float64[np.ndarray, " B"]]
@@ -65,7 +65,7 @@ class Candidate:
     def figures(self, weights: Float64[np.ndarray, "B n"], images: Images, rows: np.ndarray | slice) -> dict[str, np.ndarray]:
         """Scalar figures (B,) of the ``n`` images in ``rows``."""
         confidence = None if images.confidence is None else images.confidence[rows]
-        return metrics.figures(images.labels[rows], self.probabilities[rows], self.predicted[rows], weights, confidence)
+        return scoring.figures(images.labels[rows], self.probabilities[rows], self.predicted[rows], weights, confidence)
 
     def pooled_figures(self, weights: Float64[np.ndarray, "B N"], images: Images) -> dict[str, np.ndarray]:
         """`figures` of all images, and ``roc_auc_within``: the mean over folds of the AUC among the images of one fold.
@@ -127,7 +127,7 @@ def score(candidates: Sequence[Candidate], images: Images, resamples: int, seed:
 
 def rank(scored: Sequence[Scored], primary: str) -> list[Scored]:
     """Best first by the pooled primary figure; equals keep their order, undefined ones come last."""
-    sign = 1 if primary in metrics.LOWER_IS_BETTER else -1
+    sign = 1 if primary in scoring.LOWER_IS_BETTER else -1
 
     def key(entry: Scored) -> tuple[bool, float]:
         value = entry.pooled[primary]

@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from thaw.errors import InputError
+from thaw.folding import make_splits
 from thaw.index import Dataset, labels_of
 from thaw.metrics import validation_figures
-from thaw.splits import TEST, TRAIN, VAL, make_splits, rows_of
+from thaw.position import position_logits
+from thaw.splits import TEST, TRAIN, VAL, rows_of
 
 NEIGHBOURS = 15
 
@@ -75,23 +77,6 @@ def position_only_auc(labels: Int[np.ndarray, " N"], fold: Int[np.ndarray, " N"]
         logits[test] = position_logits(position[~test], labels[~test], position[test], NEIGHBOURS, logits.shape[1])
     auc = validation_figures(logits, labels)["auc"]
     return None if np.isnan(auc) else round(auc, 4)
-
-
-def position_logits(
-    position: Float[np.ndarray, " n"], labels: Int[np.ndarray, " n"], asked: Float[np.ndarray, " m"], k: int, n_classes: int
-) -> Float[np.ndarray, "m K"]:
-    """Log of the smoothed class shares among the ``k`` nearest rows.
-
-    ``position`` ascends, so that the 2 k rows around the asked place hold the nearest k: memory is O(m k), not O(m n).
-    """
-    k = min(k, len(position))
-    width = min(2 * k, len(position))
-    first = np.clip(np.searchsorted(position, asked) - k, 0, len(position) - width)
-    window = first[:, None] + np.arange(width)
-    order = np.argsort(np.abs(asked[:, None] - position[window]), axis=1, kind="stable")[:, :k]
-    nearest = np.take_along_axis(window, order, axis=1)
-    counts = np.stack([(labels[nearest] == c).sum(axis=1) for c in range(n_classes)], axis=1)
-    return np.log((counts + 1 / n_classes) / (k + 1)).astype(np.float32)
 
 
 def in_words(found: dict[str, Any], grouped: bool) -> list[str]:

@@ -13,21 +13,6 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
-SCALARS = (
-    "roc_auc",
-    "pr_auc",
-    "balanced_accuracy",
-    "accuracy",
-    "weighted_accuracy",
-    "f1_macro",
-    "precision_macro",
-    "recall_macro",
-    "log_loss",
-    "brier",
-)
-"""The names of the scalar figures, in the order in which they are shown."""
-LOWER_IS_BETTER = frozenset({"log_loss", "brier"})
-
 Criterion = Literal["balanced_accuracy", "f1"]
 
 
@@ -245,34 +230,7 @@ def brier_losses(labels: Int[np.ndarray, " N"], probabilities: Float[np.ndarray,
     return ((truth - probabilities) ** 2).sum(axis=1)
 
 
-# ---- all of them
-
-
-def figures(
-    labels: Int[np.ndarray, " N"],
-    probabilities: Float[np.ndarray, "N K"],
-    predicted: Int[np.ndarray, " N"],
-    weights: Float64[np.ndarray, "B N"],
-    confidence: Float64[np.ndarray, " N"] | None,
-) -> dict[str, Float64[np.ndarray, " B"]]:
-    """Every figure of `SCALARS`, in that order; ``weighted_accuracy`` only where ``confidence`` (in the labels) is given."""
-    classes = probabilities.shape[1]
-    matrix = confusion(labels, predicted, classes, weights)
-    roc, pr = areas(labels, probabilities, weights)
-    values = {
-        "roc_auc": roc,
-        "pr_auc": pr,
-        "balanced_accuracy": balanced_accuracy(matrix),
-        "accuracy": accuracy(matrix),
-        "f1_macro": macro(f1(matrix), matrix),
-        "precision_macro": macro(precision(matrix), matrix),
-        "recall_macro": macro(recall(matrix), matrix),
-        "log_loss": weighted_mean(log_losses(labels, probabilities), weights),
-        "brier": weighted_mean(brier_losses(labels, probabilities), weights),
-    }
-    if confidence is not None:
-        values["weighted_accuracy"] = accuracy(confusion(labels, predicted, classes, weights * confidence))
-    return {name: values[name] for name in SCALARS if name in values}
+# ---- for choosing
 
 
 def validation_figures(logits: Float[np.ndarray, "N K"], labels: Int[np.ndarray, " N"]) -> dict[str, float]:

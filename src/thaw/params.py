@@ -38,9 +38,10 @@ class Prepare(Block):
 
 
 class Split(Block):
-    method: Literal["grouped", "stratified"]
+    method: Literal["grouped", "stratified", "leave_domain_out"]
     folds: list[int]
     validation: float = Field(ge=0.05, le=0.5)
+    inside: float = Field(ge=0.05, le=0.5)
     seed: Seed
 
     @field_validator("folds")
@@ -117,6 +118,24 @@ class Tune(Block):
         return factors
 
 
+Percent = Annotated[int, Field(ge=1, le=99)]
+
+
+class Learning(Block):
+    heads: list[Name]
+    percents: list[Percent]
+    by: list[Literal["images", "groups"]]
+    finetune: list[Name]
+    finetune_percents: list[Percent]
+
+    @field_validator("percents", "by", "finetune_percents")
+    @classmethod
+    def _once_each(cls, values: list[Any]) -> list[Any]:
+        if len(set(values)) < len(values):
+            raise ValueError("names a value twice")
+        return values
+
+
 class Selection(Block):
     metric: Literal["auc", "log_loss"]
 
@@ -133,6 +152,7 @@ class Evaluate(Block):
 
 class Report(Block):
     title: str
+    gallery: int = Field(ge=0, le=200)
 
 
 class Track(Block):
@@ -142,6 +162,8 @@ class Track(Block):
 class Backbone(Block):
     weights: Weights
     image_size: int = Field(ge=16, le=512)
+    # Absent means right.
+    mismatch: Literal["normalisation", "no_normalisation", "interpolation", "size"] | None = None
 
 
 class Optimiser(Block):
@@ -237,6 +259,7 @@ class Params(Block):
     heads: Heads
     finetune: Finetune
     tune: Tune
+    learning: Learning
     selection: Selection
     evaluate: Evaluate
     report: Report
@@ -252,12 +275,33 @@ class Params(Block):
         _known("finetune.strategies", self.finetune.strategies, self.strategies)
         _known("evaluate.reference", [self.evaluate.reference], [*HEADS, *CONTROLS, *self.finetune.strategies])
         _known("evaluate.reference_backbone", [self.evaluate.reference_backbone], self.features.backbones)
+        _known("learning.heads", self.learning.heads, HEADS)
+        _known("learning.finetune", self.learning.finetune, self.finetune.strategies)
+        self._shares_have_their_probe()
         for name in self.strategies:
             if name in trained:
                 raise InputError(f"strategies.{name}: the name belongs to a head; choose another")
         if self.evaluate.reference in self.strategies:
             _known("evaluate.reference_backbone", [self.evaluate.reference_backbone], self.finetune.backbones)
         return self
+
+    def _shares_have_their_probe(self) -> None:
+        """A cell on a share of the labels starts from, or is compared with, the probe on the same share."""
+        if not (self.learning.finetune and self.learning.finetune_percents):
+            return
+        if "linear_probe" not in self.learning.heads or "images" not in self.learning.by:
+            raise InputError("learning: finetune needs linear_probe in learning.heads and images in learning.by")
+        for percent in self.learning.finetune_percents:
+            if percent not in self.learning.percents:
+                raise InputError(f"learning.finetune_percents: {percent} must be in learning.percents too, for the probe of that share")
+
+    def learning_runs(self, grouped: bool) -> list[tuple[str, str, str, str, int]]:
+        """(root, backbone, strategy, by-percent, fold) of every run on a share of the labels. ``grouped``: the data knows groups."""
+        shares = [f"{by}-{percent}" for by in self.learning.by if grouped or by == "images" for percent in self.learning.percents]
+        heads = [("learning/heads", b, s, share) for b in self.features.backbones for s in self.learning.heads for share in shares]
+        parts = [f"images-{percent}" for percent in self.learning.finetune_percents]
+        trained = [("learning/finetune", b, s, part) for b in self.finetune.backbones for s in self.learning.finetune for part in parts]
+        return [(*run, fold) for run in heads + trained for fold in self.split.folds]
 
     def runs(self) -> list[tuple[str, str, int]]:
         """Every (backbone, strategy, fold) that these params ask for, heads first, in a fixed order."""

@@ -211,7 +211,7 @@ def find_rate(strategy: str, fold: str, backbone: str, phase: str, steps: int, l
     identity = Identity(backbone, strategy, int(fold))
     _check_data(params, identity)
 
-    from thaw.stages.finetune import assemble
+    from thaw.cells import assemble
 
     torch.use_deterministic_algorithms(True)  # as the stage does
     cell = assemble(params, identity)

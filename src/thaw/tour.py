@@ -28,6 +28,9 @@ DIALS: dict[str, Any] = {
     "strategies.full.phases.0.epochs": 1,
     "strategies.lp_ft.phases.0.epochs": 1,
     "strategies.lp_ft.phases.0.rates": {"*": 1.0e-4},  # so small images forgive less
+    "learning.percents": [25],
+    "learning.finetune": ["lp_ft"],
+    "report.gallery": 6,
     "evaluate.reference": "linear_probe",
     "evaluate.reference_backbone": "lite0",
     "evaluate.primary": "roc_auc",

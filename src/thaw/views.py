@@ -14,7 +14,7 @@ class Recipe:
     image_size: int  # px, what the network sees
     native_size: int  # px, what the checkpoint saw
     crop: float  # share of the resized side that the centre crop keeps
-    interpolation: str  # "bicubic" | "bilinear"
+    interpolation: str  # "bicubic" | "bilinear"; "nearest" as a mistake on purpose
     mean: tuple[float, float, float]  # of values in [0, 1]
     std: tuple[float, float, float]
 

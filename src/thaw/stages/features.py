@@ -24,7 +24,7 @@ def main(name: str) -> None:
         raise InputError(f"params.yaml: backbones: unknown name {name!r}; {nearest(name, params.backbones)}")
     settings = params.backbones[name]
     keep_freed_memory()
-    backbone = build_backbone(settings.weights, settings.image_size)
+    backbone = build_backbone(settings.weights, settings.image_size, mismatch=settings.mismatch)
     view = evaluation_view(np.load("data/images.npy", mmap_mode="r"), backbone.recipe)
     with progress(f"features@{name}", len(view)) as shown:
         found = extract(backbone.encoder, backbone.blocks, view, backbone.recipe, params.features.batch_size, shown.advance)

@@ -4,10 +4,11 @@ from pathlib import Path
 
 from thaw.errors import exit_with_one_line
 from thaw.files import write_json
+from thaw.folding import make_splits
 from thaw.index import labels_of, read_dataset, read_index
 from thaw.leakage import audit
 from thaw.params import read_params
-from thaw.splits import make_splits, write_splits
+from thaw.splits import write_splits
 
 
 def main() -> None:
