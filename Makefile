@@ -1,4 +1,4 @@
-# `make repro` answers the question; `make test`, `make check`, `make ui`, `make tour`, `make all-strategies` do what they say. All install what they need, once.
+# `make repro` answers the question; `make test`, `make check`, `make ui`, `make tour` and the others do what they say. All install what they need, once.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 export PATH := $(abspath $(BIN)):$(PATH)
 export PYTHONUTF8 := 1
 
-.PHONY: setup repro test check ui tour all-strategies readme
+.PHONY: setup repro test check ui tour all-strategies domain-shift bench readme
 .DEFAULT_GOAL := repro
 
 setup: $(STAMP) ## create .venv and install the lock, once
@@ -39,10 +39,25 @@ ui: setup ## MLflow on http://127.0.0.1:5000
 tour: setup ## the whole pipeline on scikit-learn's digits, in a folder of its own, in about a minute
 	thaw tour
 
-all-strategies: setup ## params.all.yaml, every strategy, in a folder of its own, in about a quarter of an hour; its report goes to docs/all-strategies
+all-strategies: setup ## params.all.yaml, every strategy, in a folder of its own; its report goes to docs/all-strategies
 	thaw tour all-strategies --params params.all.yaml
-	mkdir -p docs/all-strategies
-	cp -R all-strategies/reports/report.md all-strategies/reports/leaderboard.csv all-strategies/reports/contrasts.csv all-strategies/reports/figures docs/all-strategies/
+	$(call keep_report,all-strategies)
+
+domain-shift: setup ## params.yaml, trained on mono cells and tested on poly ones and the other way round; its report goes to docs/domain-shift
+	thaw tour domain-shift --params params.yaml --set split.method=leave_domain_out --set "split.folds=[0, 1]" \
+	  --set "features.backbones=[lite0]" --set "report.title=Trained on one kind of cell, tested on the other"
+	$(call keep_report,domain-shift)
+
+# Text, tables and figures, which hold no image of the data set; report.html does, and stays where it was made.
+define keep_report
+	rm -rf docs/$(1) && mkdir -p docs/$(1)
+	cp -R $(1)/reports/report.md $(1)/reports/leaderboard.csv $(1)/reports/contrasts.csv $(1)/reports/figures docs/$(1)/
+endef
+
+bench: setup ## what keeping frozen activations saves, and whether the intervals cover
+	dvc repro prepare split
+	python -m bench.frozen_prefix
+	python -m bench.coverage
 
 readme: setup ## write the result table into README.md
 	thaw readme

@@ -11,8 +11,7 @@ ROOT = Path(__file__).parents[1]
 CHANGED = {
     ("split", "folds"): [0, 1],
     ("features", "backbones"): ["lite0"],
-    ("backbones", "lite0", "image_size"): 64,
-    ("learning", "finetune"): [],
+    ("backbones", "lite0", "image_size"): 48,
 }
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,10 @@ from thaw.tour import DIALS, copy_project, environment, set_dials
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
 CELLS = {f"finetune@lite0-{strategy}-{fold}" for strategy in ("full", "lp_ft") for fold in (0, 1)}
-STAGES = {"fetch", "prepare", "split", "features@lite0", "heads@lite0", "evaluate", "report", "track"} | CELLS
+PARTS = {f"finetune_part@lite0-lp_ft-25-{fold}" for fold in (0, 1)}
+ONCE = {"fetch", "prepare", "split", "audit", "features@lite0", "heads@lite0", "learn@lite0", "evaluate", "gallery", "report", "track"}
+STAGES = ONCE | CELLS | PARTS
+TABLES = {"leaderboard", "contrasts", "curves", "reliability", "operating", "groups", "learning", "shift", "mismatch"}
 RUN_FILES = {"record.json", "predictions.npz"}
 
 
@@ -113,11 +117,12 @@ def test_from_nothing_every_stage_runs_and_leaves_exactly_its_artefacts(project:
         files = {path.name for path in (project / "runs" / run).iterdir()}
         trained, linear = run.split("/")[1] in ("full", "lp_ft"), run.split("/")[1] not in ("knn", "metadata", "full", "lp_ft")
         assert files == RUN_FILES | ({"model.safetensors"} if trained else {"head.safetensors"} if linear else set()), run
-    assert {path.name for path in (project / "reports").iterdir()} == {
-        *("metrics.json", "leaderboard.csv", "contrasts.csv", "curves.csv", "leakage.json", "report.md", "report.html", "figures"),
+    assert {path.name for path in (project / "reports").iterdir()} - {".gitignore"} == {
+        *("metrics.json", "summary.json", "claims.json", "leakage.json", "report.md", "report.html", "figures"),
+        *(f"{name}.csv" for name in TABLES),
     }
     assert {path.name for path in (project / "data").iterdir()} - {".gitignore"} == {
-        *("raw", "index.csv", "dataset.json", "images.npy", "splits.csv", "features"),
+        *("raw", "index.csv", "dataset.json", "images.npy", "splits.csv", "features", "gallery"),
     }
     assert list((project / ".thaw/resume").glob("*/*")) == []
     assert not (project / "mlruns").exists()
@@ -131,6 +136,16 @@ def test_git_sees_only_what_it_should_keep(project: Path) -> None:
 
 def test_mlflow_equals_the_records(project: Path) -> None:
     check_mlflow_equals_the_records(project)
+
+
+def test_the_report_comes_back_from_mlflow_alone(project: Path, tmp_path: Path) -> None:
+    shutil.copytree(project / "mlartifacts", tmp_path / "mlartifacts")
+    shutil.copy(project / "mlflow.db", tmp_path)
+    command = [sys.executable, "-m", "thaw.cli", "report", "--from-mlflow", "sqlite:///mlflow.db", "--out", "out"]
+    subprocess.run(command, cwd=tmp_path, env=environment(project), check=True, timeout=300)
+    made, found = bytes_of(project / "reports"), bytes_of(tmp_path / "out")
+    assert {"report.md", "report.html"} < found.keys()
+    assert found == {path: made[path] for path in made if path.startswith(("report.", "figures/"))}
 
 
 def test_results_make_sense(project: Path) -> None:
@@ -233,7 +248,7 @@ def test_editing_one_strategy_reruns_that_strategy(project: Path) -> None:
     earlier = {read_record(project / f"runs/lite0/full/{fold}").record_id for fold in (0, 1)}
     set_dials(project / "params.yaml", {"strategies.full.phases.0.rates": {"*": 1.0e-4}})
     output = dvc(project, "repro")
-    assert stages_run(output) == {"finetune@lite0-full-0", "finetune@lite0-full-1", "evaluate", "report", "track"}
+    assert stages_run(output) == {"finetune@lite0-full-0", "finetune@lite0-full-1", "evaluate", "gallery", "report", "track"}
     assert {run: bytes_of(project / "runs/lite0" / run) for run in untouched} == untouched
     assert not earlier & {run.data.tags["record_id"] for run in mlflow_runs(project)}
     check_mlflow_equals_the_records(project)

@@ -1,6 +1,7 @@
 """params.yaml is strict: one line that says where, what and the nearest valid name."""
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,6 @@ def test_the_projects_own_params_are_valid(tree: dict[str, Any]) -> None:
         ("finetune/strategies", ["full", "full"], "finetune.strategies: a name stands twice"),
         ("split/folds", [0, 2], "split.folds: must count from 0 to K-1"),
         ("learning/heads", ["linear"], "learning.heads: unknown name 'linear'; did you mean 'linear_probe'?"),
-        ("learning/heads", [], "learning: finetune needs linear_probe in learning.heads"),
-        ("learning/percents", [5, 10], "learning.finetune_percents: 25 must be in learning.percents too"),
         ("learning/percents", [5, 100], "learning.percents[1]: Input should be less than or equal to 99"),
         ("learning/finetune", ["plateau"], "learning.finetune: unknown name 'plateau'"),
         ("backbones/lite0_half/mismatch", "sizes", "backbones.lite0_half.mismatch: unknown value 'sizes'; did you mean 'size'?"),
@@ -135,8 +134,22 @@ def test_runs_name_every_result_once(tree: dict[str, Any]) -> None:
     assert ("lite0_native", "lp_ft", 0) not in runs
 
 
+def test_a_cell_on_a_share_needs_the_probe_of_that_share(tree: dict[str, Any]) -> None:
+    wanted = edited(tree, "learning/finetune", ["full", "lp_ft", "scratch"])
+    parse_params(wanted, "params.yaml")
+    for path, value, said in (
+        ("learning/heads", [], "learning: finetune needs linear_probe in learning.heads and images in learning.by"),
+        ("learning/by", ["groups"], "learning: finetune needs linear_probe in learning.heads and images in learning.by"),
+        ("learning/percents", [5, 10], "learning.finetune_percents: 25 must be in learning.percents too"),
+    ):
+        with pytest.raises(InputError, match=re.escape(said)):
+            parse_params(edited(wanted, path, value), "params.yaml")
+        parse_params(edited(tree, path, value), "params.yaml")  # nothing is trained on a share: nothing is needed
+
+
 def test_runs_on_shares_are_listed_and_groups_only_where_there_are_any(tree: dict[str, Any]) -> None:
     small = edited(edited(tree, "split/folds", [0, 1]), "features/backbones", ["lite0"])
+    small = edited(small, "learning/finetune", ["full", "lp_ft", "scratch"])
     runs = parse_params(small, "params.yaml").learning_runs(grouped=True)
     heads, trained = (1 * 4 * 2 * 2), (3 * 1 * 2)
     assert len(runs) == len(set(runs)) == heads + trained

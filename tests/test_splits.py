@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from thaw.errors import InputError
 from thaw.folding import make_splits
-from thaw.leakage import audit, exact_duplicates, position_only_auc, torn_groups
+from thaw.leakage import torn_groups
 from thaw.splits import TEST, TRAIN, VAL, fold_sha256, read_splits, rows_of, write_splits
 
 
@@ -90,50 +90,3 @@ def test_an_unknown_fold_is_named() -> None:
     table = make_splits(labels, groups, ids, "grouped", 3, 0.2, 0)
     with pytest.raises(InputError, match="has no fold 9; its folds are 0 to 2"):
         rows_of(table, 9, TEST)
-
-
-@settings(deadline=None, max_examples=50)
-@given(seed=st.integers(0, 1000), k=st.integers(1, 12))
-def test_position_neighbours_are_the_nearest(seed: int, k: int) -> None:
-    """Against the full matrix of distances: the distances of the k nearest are the same multiset, so are the shares without ties."""
-    from thaw.position import position_logits
-
-    rng = np.random.default_rng(seed)
-    everything = rng.permutation(40)
-    position, asked = np.sort(everything[:25]).astype(float), np.sort(everything[25:]) + 0.25  # no ties in distance
-    labels = rng.integers(0, 3, 25)
-    nearest = np.argsort(np.abs(asked[:, None] - position[None, :]), axis=1)[:, :k]
-    shares = np.stack([(labels[nearest] == c).mean(axis=1) for c in range(3)], axis=1)
-    found = np.exp(position_logits(position, labels, asked, k, 3)) * (k + 1) - 1 / 3
-    np.testing.assert_allclose(found / k, shares, atol=1e-5)
-
-
-def test_position_leaks_under_plain_folds_and_not_under_grouped_ones() -> None:
-    labels, groups, ids = example(40, 30)
-    plain, grouped = (make_splits(labels, groups, ids, method, 4, 0.2, 0)["fold"].to_numpy() for method in ("stratified", "grouped"))
-    leaking, honest = position_only_auc(labels, plain), position_only_auc(labels, grouped)
-    assert leaking is not None and leaking > 0.75
-    assert honest is not None and 0.3 < honest < 0.65
-
-
-def test_planted_problems_are_found() -> None:
-    index = pd.DataFrame({"sha256": ["a", "b", "a", "c", "a", "d"], "label": ["x", "y", "x", "y", "y", "x"]})
-    found = exact_duplicates(index, np.array([0, 0, 1, 1, 0, 1]))
-    assert found == {"pairs": 3, "across_folds": 2, "conflicting_labels": 2}
-    roles = pd.DataFrame({"role_0": [TRAIN, TEST, VAL, VAL], "role_1": [TEST, TEST, TRAIN, TRAIN]})
-    assert torn_groups(np.array(["p", "p", "q", "q"]), roles) == 1
-
-
-def test_the_audit_says_in_words_what_it_found() -> None:
-    from thaw.index import Dataset
-
-    labels, groups, ids = example(40, 30)
-    index = pd.DataFrame({"id": ids, "group": groups, "label": np.array(["no", "yes"])[labels], "sha256": ids})
-    dataset = Dataset("toy", ["no", "yes"], grouped=True, weighted=False, group_name="module", notes=[])
-    for method, said in (("grouped", "near chance"), ("stratified", "gives labels away")):
-        splits = make_splits(labels, groups, ids, method, 4, 0.2, 0)
-        found = audit(index, dataset, splits, method, 0.2, 0)
-        assert said in " ".join(found["words"])
-        assert (found["groups_torn"] == 0) == (method == "grouped")
-        assert found["metadata_auc"]["this_split"] == found["metadata_auc"][method]
-        assert sum(fold["images"] for fold in found["folds"]) == len(ids)

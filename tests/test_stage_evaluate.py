@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 from sklearn import metrics as sk
 
+from thaw import breakdown, contrasts, scoring
 from thaw.errors import InputError
 from thaw.index import Dataset, write_dataset, write_index
 from thaw.params import CONTROLS, HEADS, read_params
@@ -19,17 +21,19 @@ from thaw.runs import Identity, Predictions, read_predictions, write_predictions
 from thaw.stages import evaluate
 
 ROOT = Path(__file__).parents[1]
-SCALARS = {"roc_auc", "pr_auc", "balanced_accuracy", "accuracy", "f1_macro", "precision_macro", "recall_macro", "log_loss", "brier"}
+SCALARS = {*scoring.SCALARS} - {"weighted_accuracy"}
 FOLDS = [0, 1]
 GOOD = Identity("lite0", "full", 1)
 
 
-def write_params(folder, **settings):
+def write_params(folder, mistaken=False, **settings):
     yaml = YAML()
     tree = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     tree["split"]["folds"] = FOLDS
     tree["features"]["backbones"] = tree["finetune"]["backbones"] = ["lite0"]
-    tree["finetune"]["strategies"] = ["full", "lp_ft"]
+    if mistaken:
+        tree["features"]["backbones"] = ["lite0", "lite0_half"]
+    tree["finetune"]["strategies"], tree["learning"]["finetune"] = ["full", "lp_ft"], []
     tree["evaluate"] |= {"bootstrap": 400, "reference": "linear_probe", "reference_backbone": "lite0", "primary": "roc_auc"} | settings
     with (folder / "params.yaml").open("w", encoding="utf-8") as file:
         yaml.dump(tree, file)
@@ -79,6 +83,10 @@ def column(table, name) -> np.ndarray:
     return np.asarray(table[name])
 
 
+def table(name) -> Any:
+    return pd.read_csv(f"reports/{name}.csv")
+
+
 def read_reports(folder):
     return {path.name: path.read_bytes() for path in sorted((folder / "reports").iterdir())}
 
@@ -99,34 +107,20 @@ def out_of_fold(strategy):
 def test_files_columns_and_rows(project, capsys):
     evaluate.main()
     assert capsys.readouterr().err == ""
-    assert list(read_reports(project)) == ["contrasts.csv", "curves.csv", "leaderboard.csv", "metrics.json"]
-    board, contrasts, curves = (pd.read_csv(f"reports/{name}.csv") for name in ("leaderboard", "contrasts", "curves"))
+    tables = ["contrasts.csv", "curves.csv", "groups.csv", "leaderboard.csv", "metrics.json", "operating.csv", "reliability.csv"]
+    assert list(read_reports(project)) == tables
+    board, compared, curves = (pd.read_csv(f"reports/{name}.csv") for name in ("leaderboard", "contrasts", "curves"))
     assert list(board) == ["backbone", "strategy", "kind", "control", "metric", "value", "lo", "hi", "n", "groups"]
-    assert list(contrasts) == [
-        "backbone",
-        "strategy",
-        "reference_backbone",
-        "reference",
-        "metric",
-        "diff",
-        "lo",
-        "hi",
-        "p",
-        "p_holm",
-        "mde",
-        "n",
-    ]
+    assert list(compared) == contrasts.COLUMNS
     assert list(curves) == ["backbone", "strategy", "curve", "class", "x", "y"]
-    assert len(board) == 11 * 11 and set(board["metric"]) == SCALARS | {"weighted_accuracy", "roc_auc_within"}
+    assert len(board) == 11 * 15 and set(board["metric"]) == SCALARS | {"weighted_accuracy", "roc_auc_within"}
     assert set(board["n"]) == {240} and set(board["groups"]) == {40}
     assert set(board["strategy"][board["control"]]) == set(CONTROLS)
     assert set(board["strategy"][board["kind"] == "finetune"]) == {"full", "lp_ft"}
     assert np.all(column(board, "lo") <= column(board, "hi"))
     candidates = {*HEADS, "full", "lp_ft"}
-    assert set(contrasts["strategy"]) == candidates - {"linear_probe"} and set(contrasts["reference"]) == {"linear_probe"}
-    assert (
-        len(contrasts) == 6 * 11 and np.all(column(contrasts, "p_holm") >= column(contrasts, "p")) and np.all(column(contrasts, "mde") > 0)
-    )
+    assert set(compared["strategy"]) == candidates - {"linear_probe"} and set(compared["reference"]) == {"linear_probe"}
+    assert len(compared) == 6 * 15 and np.all(column(compared, "p_holm") >= column(compared, "p")) and np.all(column(compared, "mde") > 0)
     assert set(curves["strategy"]) == candidates and set(curves["class"]) == {"defective"} and set(curves["curve"]) == {"roc", "pr"}
     assert max(len(part) for _, part in curves.groupby(["strategy", "curve"])) <= 200
     assert curves[["x", "y"]].to_numpy().min() >= 0 and curves[["x", "y"]].to_numpy().max() <= 1
@@ -134,17 +128,44 @@ def test_files_columns_and_rows(project, capsys):
     assert np.all(np.diff(primary) <= 0) and column(board, "strategy")[0] == "full"
 
 
+def test_tables_of_detail(project):
+    evaluate.main()
+    reliability, operating, groups = (table(name) for name in ("reliability", "operating", "groups"))
+    candidates = {*HEADS, "full", "lp_ft"}
+    for found, columns in ((reliability, breakdown.RELIABILITY), (operating, breakdown.OPERATING), (groups, breakdown.GROUPS)):
+        assert list(found) == columns and set(found["strategy"]) == candidates
+    assert set(reliability["stage"]) == {"raw", "scaled"} and (reliability.groupby(["strategy", "stage"])["n"].sum() == 240).all()
+    assert len(operating) == 7 * 101 and len(groups) == 7 * 40 and set(groups["n"]) == {6}
+    index = pd.read_csv("data/index.csv")
+    full = groups[groups["strategy"] == "full"].set_index("group")
+    for group in ("m0", "m7", "m39"):
+        assert full.loc[group, "positives"] == np.sum((index["group"] == group) & (index["label"] == "defective"))
+
+
+def test_images_without_groups_have_no_table_of_them_but_tests_of_their_own(project):
+    write_dataset(Dataset("toy", ["sound", "defective"], False, True, "image", []), project / "data/dataset.json")
+    index = pd.read_csv("data/index.csv", dtype=str)
+    index.assign(group=index["id"]).to_csv("data/index.csv", index=False)
+    evaluate.main()
+    assert Path("reports/groups.csv").read_text() == ",".join(breakdown.GROUPS) + "\n"
+    compared = table("contrasts")
+    assert compared["p_delong"].notna().equals(compared["metric"] == "roc_auc")
+    assert compared["p_mcnemar"].notna().equals(compared["metric"] == "accuracy")
+
+
 def test_metrics_json(project):
     evaluate.main()
     found = json.loads(Path("reports/metrics.json").read_text())
-    said = "dataset classes n groups grouped group_name primary confidence reference winner runner_up pooled folds"
+    said = (
+        "dataset classes n samples undefined_classes groups grouped group_name primary confidence reference winner runner_up pooled folds"
+    )
     assert set(found) == set(said.split())
     assert found["winner"] == {"backbone": "lite0", "strategy": "full"}
     assert found["runner_up"] == {"backbone": "lite0", "strategy": "lp_ft"}
     assert found["reference"] == {"backbone": "lite0", "strategy": "linear_probe"}
-    assert (found["n"], found["groups"], found["group_name"]) == (240, 40, "toy module")
+    assert (found["n"], found["samples"], found["groups"], found["group_name"]) == (240, 240, 40, "toy module")
     full = found["pooled"]["lite0/full"]
-    assert set(full) == SCALARS | {"weighted_accuracy", "roc_auc_within", "per_class", "confusion", "thresholds"}
+    assert set(full) == SCALARS | {"weighted_accuracy", "roc_auc_within", "per_class", "confusion", "thresholds", "calibration"}
     folds = [figures["roc_auc"] for figures in found["folds"]["lite0/full"].values()]
     assert full["roc_auc_within"] == pytest.approx(sum(folds) / len(folds), abs=1e-9)
     assert set(full["per_class"]["sound"]) == {"precision", "recall", "f1", "support"}
@@ -160,7 +181,11 @@ def test_pooled_figures_are_scikit_learns(project):
     predicted = p >= np.array(found["thresholds"])[fold]
     assert found["roc_auc"] == pytest.approx(sk.roc_auc_score(labels, p))
     assert found["pr_auc"] == pytest.approx(sk.average_precision_score(labels, p))
-    assert found["log_loss"] == pytest.approx(sk.log_loss(labels, p))
+    assert found["log_loss"] == found["calibration"]["raw"]["log_loss"] == pytest.approx(sk.log_loss(labels, p))
+    odds = np.log(p / (1 - p)) / np.array(found["calibration"]["temperatures"])[fold]
+    scaled = 1 / (1 + np.exp(-odds))
+    assert found["calibration"]["scaled"]["log_loss"] == pytest.approx(sk.log_loss(labels, scaled))
+    assert found["calibration"]["scaled"]["brier"] == pytest.approx(sk.brier_score_loss(labels, scaled))
     assert found["brier"] == pytest.approx(sk.brier_score_loss(labels, p))
     assert found["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(labels, predicted))
     assert found["weighted_accuracy"] == pytest.approx(sk.accuracy_score(labels, predicted, sample_weight=index["weight"]))
@@ -170,18 +195,22 @@ def test_pooled_figures_are_scikit_learns(project):
         assert [found["per_class"][name][key] for key in ("precision", "recall", "f1", "support")] == pytest.approx(expected[:, k])
 
 
-def test_threshold_comes_from_validation_alone(project):
+def test_threshold_and_temperature_come_from_validation_alone(project):
+    def chosen(figures):
+        return figures["thresholds"], figures["calibration"]["temperatures"]
+
     evaluate.main()
-    before = json.loads(Path("reports/metrics.json").read_text())["pooled"]["lite0/full"]["thresholds"]
+    before = chosen(json.loads(Path("reports/metrics.json").read_text())["pooled"]["lite0/full"])
     found = read_predictions(GOOD.folder())
     test = found.split == "test"
     write_predictions(Predictions(found.id, found.split, np.where(test[:, None], -found.logits, found.logits)), GOOD.folder())
     evaluate.main()
     after = json.loads(Path("reports/metrics.json").read_text())["pooled"]["lite0/full"]
-    assert after["thresholds"] == before and after["roc_auc"] < 0.9
+    assert chosen(after) == before and after["roc_auc"] < 0.9
     write_predictions(Predictions(found.id, found.split, np.where(test[:, None], found.logits, found.logits[:, ::-1])), GOOD.folder())
     evaluate.main()
-    assert json.loads(Path("reports/metrics.json").read_text())["pooled"]["lite0/full"]["thresholds"] != before
+    now = chosen(json.loads(Path("reports/metrics.json").read_text())["pooled"]["lite0/full"])
+    assert now[0] != before[0] and now[1] != before[1]
 
 
 def test_second_run_in_another_process_gives_the_same_bytes(project):
@@ -206,25 +235,37 @@ def test_the_same_predictions_under_two_names_differ_by_nothing(project):
     for fold in FOLDS:
         write_predictions(read_predictions(Identity("lite0", "linear_probe", fold).folder()), Identity("lite0", "ridge", fold).folder())
     evaluate.main()
-    contrasts = pd.read_csv("reports/contrasts.csv")
-    ridge = contrasts[contrasts["strategy"] == "ridge"]
-    assert np.all(ridge[["diff", "lo", "hi"]] == 0) and np.all(ridge[["p", "p_holm"]] == 1)
-    full = contrasts[(contrasts["strategy"] == "full") & (contrasts["metric"] == "roc_auc")].iloc[0]
-    assert full["lo"] > 0 and full["p_holm"] < 0.05
+    compared = table("contrasts")
+    ridge = compared[compared["strategy"] == "ridge"]
+    assert np.all(ridge[["diff", "lo", "hi"]] == 0) and np.all(ridge[["p", "p_holm", "p_permutation"]] == 1)
+    full = compared[(compared["strategy"] == "full") & (compared["metric"] == "roc_auc")].iloc[0]
+    assert full["lo"] > 0 and full["p_holm"] < 0.05 and full["sentence"].startswith("`lite0/full` beats `lite0/linear_probe` by")
 
 
-def test_lower_log_loss_wins_and_another_seed_moves_only_the_limits(project):
+def test_predictions_of_a_mistaken_backbone_are_controls(project):
+    write_params(project, mistaken=True)
+    splits = pd.read_csv("data/splits.csv", dtype={"id": str})
+    labels = (pd.read_csv("data/index.csv")["label"] == "defective").to_numpy(dtype=int)
+    write_runs(read_params().runs(), splits, labels, 2, {"full": 3.0, "lp_ft": 2.0})
+    evaluate.main()
+    board, compared = table("leaderboard"), table("contrasts")
+    assert board["control"][board["backbone"] == "lite0_half"].all()
+    assert "lite0_half" not in set(compared["backbone"]) and not board["control"][board["strategy"] == "full"].any()
+
+
+def test_lower_log_loss_wins_and_another_seed_moves_only_what_is_drawn(project):
     write_params(project, primary="log_loss")
     evaluate.main()
-    first = pd.read_csv("reports/leaderboard.csv")
+    first, drawn = table("leaderboard"), table("contrasts")["p_better"]
     shown = first[(first["metric"] == "log_loss") & ~first["control"]]
     assert np.all(np.diff(column(shown, "value")) >= 0)
     winner = json.loads(Path("reports/metrics.json").read_text())["winner"]["strategy"]
     assert winner == column(shown, "strategy")[0]
     write_params(project, primary="log_loss", seed=7)
     evaluate.main()
-    second = pd.read_csv("reports/leaderboard.csv")
-    assert first["value"].equals(second["value"]) and not first["lo"].equals(second["lo"])
+    second = table("leaderboard")
+    assert not drawn.equals(table("contrasts")["p_better"])
+    assert first.equals(second)
 
 
 def test_three_classes_without_confidences(project):
@@ -236,6 +277,23 @@ def test_three_classes_without_confidences(project):
     assert found["thresholds"] is None and np.array(found["confusion"]).shape == (3, 3)
     assert set(pd.read_csv("reports/leaderboard.csv")["metric"]) == SCALARS | {"roc_auc_within"}
     assert set(pd.read_csv("reports/curves.csv")["class"]) == {"a", "b", "c"}
+    assert len(table("operating")) == 0 and table("groups")["positives"].isna().all()
+
+
+def test_ordered_classes_have_a_kappa_and_missing_ones_are_told(project):
+    classes = ["p0", "p33", "p67", "p100"]
+    labels = np.random.default_rng(4).integers(0, 3, 240)  # nothing is of the last class
+    splits = write_data(project, labels, classes, weighted=False)
+    write_runs(read_params().runs(), splits, labels, 4, {"full": 3.0})
+    evaluate.main()
+    found = json.loads(Path("reports/metrics.json").read_text())
+    matrix = np.array(found["pooled"]["lite0/full"]["confusion"])
+    called = np.repeat(np.tile(np.arange(4), 4), matrix.ravel())
+    true = np.repeat(np.repeat(np.arange(4), 4), matrix.ravel())
+    assert found["pooled"]["lite0/full"]["quadratic_kappa"] == pytest.approx(sk.cohen_kappa_score(true, called, weights="quadratic"))
+    assert found["folds"]["lite0/full"]["1"]["quadratic_kappa"] > 0.3
+    gone = {"count": 1, "names": ["p100"]}
+    assert found["undefined_classes"] == {"pooled": gone, "folds": {"0": gone, "1": gone}}
 
 
 def test_a_fold_without_a_class_has_no_auc(project):
@@ -247,6 +305,8 @@ def test_a_fold_without_a_class_has_no_auc(project):
     assert found["folds"]["lite0/full"]["0"]["roc_auc"] is None
     assert found["pooled"]["lite0/full"]["roc_auc"] is not None
     assert found["pooled"]["lite0/full"]["thresholds"] == [0.5, 0.5]  # nothing to choose by in validation either
+    assert found["undefined_classes"]["folds"]["0"] == {"count": 1, "names": ["defective"]}
+    assert found["undefined_classes"]["pooled"] == {"count": 0, "names": []}
 
 
 def test_stale_folders_are_named_and_not_read(project, capsys):
@@ -264,7 +324,7 @@ def test_stale_folders_are_named_and_not_read(project, capsys):
 def test_too_few_resamples_are_remarked_on(project, capsys):
     write_params(project, bootstrap=200, confidence=0.99)
     evaluate.main()
-    assert "6 contrasts below 0.06; use 1200 or more" in capsys.readouterr().err
+    assert "200 permutations cannot bring p_permutation_holm of 6 contrasts below 0.03; use 600 or more" in capsys.readouterr().err
 
 
 def change(run, **fields):
@@ -361,6 +421,23 @@ def test_broken_splits_are_refused(project, spoil, line):
     spoil(pd.read_csv("data/splits.csv")).to_csv("data/splits.csv", index=False)
     with pytest.raises(InputError, match=f"data/splits.csv: {line}"):
         evaluate.main()
+
+
+def test_domains_that_are_left_out_are_tested_by_the_others_models_and_inside_images_do_not_count(project):
+    splits, index = pd.read_csv("data/splits.csv", dtype={"id": str}), pd.read_csv("data/index.csv")
+    own = index["group"].str[1:].astype(int).to_numpy() % 2  # the domain of fold k is k
+    third = np.arange(240) // 12 % 3
+    for k in FOLDS:
+        splits[f"role_{k}"] = np.where(own != k, "test", np.array(["train", "val", "inside"])[third])
+    splits.assign(fold=own).to_csv("data/splits.csv", index=False)
+    labels = (index["label"] == "defective").to_numpy(dtype=int)
+    write_runs(read_params().runs(), splits, labels, 2, {"full": 3.0})
+    evaluate.main()
+    found = json.loads(Path("reports/metrics.json").read_text())
+    assert found["n"] == found["samples"] == np.sum(found["pooled"]["lite0/full"]["confusion"]) == 240
+    change(GOOD, logits=np.where(read_predictions(GOOD.folder()).split[:, None] == "inside", 9, read_predictions(GOOD.folder()).logits))
+    evaluate.main()
+    assert json.loads(Path("reports/metrics.json").read_text()) == found
 
 
 def test_one_class_alone_is_refused(project):

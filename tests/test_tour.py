@@ -6,7 +6,7 @@ import pytest
 
 from thaw.errors import InputError
 from thaw.params import read_params
-from thaw.tour import DIALS, copy_project, set_dials
+from thaw.tour import DIALS, copy_project, dials_of, set_dials
 
 ROOT = Path(__file__).parents[1]
 
@@ -48,3 +48,11 @@ def test_outside_a_project(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="run inside it"):
         copy_project(tmp_path, tmp_path / "tour", DIALS)
     assert not (tmp_path / "tour").exists()
+
+
+def test_dials_of_a_command_line_are_yaml() -> None:
+    found = dials_of(["split.method=leave_domain_out", "split.folds=[0, 1]", "finetune.seed=7", "report.title=a = b"])
+    assert found == {"split.method": "leave_domain_out", "split.folds": [0, 1], "finetune.seed": 7, "report.title": "a = b"}
+    for wrong in ("split.method", "=1", "split.folds=[0, 1"):
+        with pytest.raises(InputError, match="--set"):
+            dials_of([wrong])

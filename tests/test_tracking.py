@@ -20,12 +20,15 @@ from unittest.mock import Mock
 
 import pytest
 
-from thaw import tracking
 from thaw.errors import InputError
 from thaw.files import sha256_of_value, write_json
 from thaw.runs import COSTS, RUNS, Identity, Record, identify, read_record, write_cost, write_record
 from thaw.stages import track as stage
-from thaw.tracking import LiveRun, Store, StoreAway, content_of, find_store, params_of, tags_of, track, ui_command
+from thaw.tracking import Changes, LiveRun, Store, StoreAway, content_of, find_store, params_of, tags_of, track, ui_command
+from thaw.tracking.bundle import METRICS
+from thaw.tracking.entries import spread
+from thaw.tracking.live import AWAY
+from thaw.tracking.store import connect, lock
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # mlflow's own mapping of its tables
 
@@ -60,15 +63,15 @@ def write_metrics(folder: Path, auc: float) -> None:
     folds = {f"{b}/{s}": {str(f): {"roc_auc": auc, "f1_macro": 0.5, "weighted_accuracy": None} for f in (0, 1)} for b, s, _ in CELLS}
     per_class = {"sound": {"f1": 0.9, "support": 7}, "broken": {"f1": 0.8, "support": 5}}
     pooled = {name: {"roc_auc": auc, "per_class": per_class, "confusion": [[6, 1], [2, 3]]} for name in folds}
-    write_json(folder / tracking.METRICS, {"classes": ["sound", "broken"], "folds": folds, "pooled": pooled})
+    write_json(folder / METRICS, {"classes": ["sound", "broken"], "folds": folds, "pooled": pooled})
 
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty database: making the schema takes seconds, copying it does not."""
     store = find_store({"DVC_ROOT": str(tmp_path_factory.mktemp("template"))})
-    with tracking._lock(store):
-        tracking._connect(store)
+    with lock(store):
+        connect(store)
     return store.database
 
 
@@ -95,7 +98,7 @@ def nothing_in_the_working_directory(tmp_path: Path) -> Iterator[None]:
     assert not elsewhere.exists() or list(elsewhere.iterdir()) == []
 
 
-def sync(repo: Path) -> tracking.Changes:
+def sync(repo: Path) -> Changes:
     return track(CELLS, "thaw", find_store(), repo)
 
 
@@ -210,7 +213,7 @@ def test_names_are_few_and_odd_values_are_left_out() -> None:
         record, history=rows, metrics={"best_val_auc": float("nan")}, inputs={"settings": {f"s{k}": "x" * 9000 for k in range(150)}}
     )
     test = {f"t{k}": 0.1 for k in range(10)}
-    content = content_of(record, "{}", COST, {"folds": {"lite0/full": {"0": test}}})
+    content = content_of(record, b"{}", json.dumps(COST).encode(), {"folds": {"lite0/full": {"0": test}}})
     names = {name for name, _, _ in content.metrics}
     assert len(names) < 30 and "lr/block_0" in names
     assert names >= {"train/loss", "cost/seconds", *(f"test_{name}" for name in test)} and not names & {"val/auc", "best_val_auc"}
@@ -251,25 +254,25 @@ def test_long_curves_arrive_whole(repo: Path) -> None:
 
 
 def test_nothing_changes_when_nothing_changed(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert sync(repo) == tracking.Changes(4, added=4)
+    assert sync(repo) == Changes(4, added=4)
     assert_equal_to_records()
     before = {run.info.run_id for run in runs_of()}
     with monkeypatch.context() as patch:
-        patch.setattr(tracking, "_connect", lambda store: pytest.fail("asked the store"))
-        assert sync(repo) == tracking.Changes(4)
+        patch.setattr("thaw.tracking.experiments.connect", lambda store: pytest.fail("asked the store"))
+        assert sync(repo) == Changes(4)
     os.utime(repo / "mlflow.db")  # somebody wrote to it: look, and find nothing to do
-    assert sync(repo) == tracking.Changes(4)
+    assert sync(repo) == Changes(4)
     assert {run.info.run_id for run in runs_of()} == before
-    assert sync(repo).sentence("thaw") == "MLflow: 4 runs equal their records (nothing to do)"
+    assert sync(repo).sentence() == "MLflow: 4 runs equal their records (nothing to do)"
 
 
 def test_new_test_figures_replace_runs(repo: Path) -> None:
     sync(repo)
     write_metrics(repo, 0.875)
-    assert sync(repo) == tracking.Changes(4, replaced=4)
+    assert sync(repo) == Changes(4, replaced=4, renewed=1)
     assert_equal_to_records()
     assert {run.data.metrics["test_roc_auc"] for run in runs_of()} == {0.875}
-    assert runs_of("thaw-history") == [] and count_runs_ever(repo / "mlflow.db") == 4
+    assert runs_of("thaw-history") == [] and count_runs_ever(repo / "mlflow.db") == 5  # and the report's
 
 
 def test_an_earlier_result_moves_to_the_history_and_back(repo: Path) -> None:
@@ -277,7 +280,7 @@ def test_an_earlier_result_moves_to_the_history_and_back(repo: Path) -> None:
     old, new = make_record(CELLS[2]), make_record(CELLS[2], seed=1)
     (original,) = [run for run in runs_of() if run.data.tags["record_id"] == old.record_id]
     write_run(repo, new)
-    assert sync(repo) == tracking.Changes(4, added=1, moved=1)
+    assert sync(repo) == Changes(4, added=1, moved=1)
     assert_equal_to_records()
     (copy,) = runs_of("thaw-history")
     assert (copy.info.run_name, copy.data.params, copy.data.metrics) == ("lite0/full/0", original.data.params, original.data.metrics)
@@ -289,14 +292,14 @@ def test_an_earlier_result_moves_to_the_history_and_back(repo: Path) -> None:
     plant({"record_id": old.record_id, "mlflow.runName": "lite0/full/0"}, "FINISHED")  # left by an interrupted move: not copied again
     assert sync(repo).moved == 0 and len(runs_of("thaw-history")) == 1
     write_run(repo, old)
-    assert sync(repo) == tracking.Changes(4, added=1, moved=1)
+    assert sync(repo) == Changes(4, added=1, moved=1)
     assert_equal_to_records()
     assert record_ids("thaw-history") == {new.record_id: 1}
 
 
 def test_a_run_that_is_not_asked_for_any_more_moves(repo: Path) -> None:
     sync(repo)
-    assert track(CELLS[:3], "thaw", find_store(), repo) == tracking.Changes(3, moved=1)
+    assert track(CELLS[:3], "thaw", find_store(), repo) == Changes(3, moved=1)
     assert_equal_to_records(CELLS[:3])
 
 
@@ -326,7 +329,7 @@ def _running(pid: int, host: str = "") -> Callable[[], str]:
 def test_what_should_not_be_there_goes(repo: Path, planted: Callable[[], str]) -> None:
     sync(repo)
     planted()
-    assert sync(repo) == tracking.Changes(4, removed=1)
+    assert sync(repo) == Changes(4, removed=1)
     assert_equal_to_records()
     assert runs_of("thaw-history") == [] and count_runs_ever(repo / "mlflow.db") == 4
 
@@ -335,7 +338,7 @@ def test_who_still_trains_is_left_alone(repo: Path) -> None:
     sync(repo)
     mine, other = _running(os.getpid())(), _running(1, host="another-host")()
     for _ in range(2):  # and no short cut is taken while somebody may die
-        assert sync(repo) == tracking.Changes(4, running=2)
+        assert sync(repo) == Changes(4, running=2)
     assert {run.info.run_id for run in runs_of() if run.info.status == "RUNNING"} == {mine, other}
 
 
@@ -345,7 +348,7 @@ def test_a_run_that_lost_something_is_replaced(repo: Path) -> None:
     client = client_of(find_store())
     client.delete_tag(first.info.run_id, "content_sha256")
     shutil.rmtree(repo / "mlartifacts" / "thaw" / second.info.run_id)
-    assert sync(repo) == tracking.Changes(4, replaced=2)
+    assert sync(repo) == Changes(4, replaced=2)
     client.delete_experiment(client.get_experiment_by_name("thaw").experiment_id)
     assert sync(repo).runs == 4
     assert_equal_to_records()
@@ -365,9 +368,9 @@ def test_a_run_that_someone_changed_is_replaced(repo: Path, change: Callable[[An
     sync(repo)
     shown = {run.info.run_name: (run.data.params, run.data.metrics, run.data.tags) for run in runs_of()}
     change(client_of(find_store()), runs_of()[0].info.run_id)
-    assert sync(repo) == tracking.Changes(4, replaced=1)
+    assert sync(repo) == Changes(4, replaced=1)
     assert {run.info.run_name: (run.data.params, run.data.metrics, run.data.tags) for run in runs_of()} == shown
-    assert sync(repo) == tracking.Changes(4)
+    assert sync(repo) == Changes(4)
 
 
 def test_what_people_wrote_outlives_its_run(repo: Path) -> None:
@@ -384,10 +387,10 @@ def test_what_people_wrote_outlives_its_run(repo: Path) -> None:
         return {name: found.data.tags[name] for name in expected}
 
     write_cost(FULL, {**COST, "git_commit": "b" * 40}, repo / COSTS)
-    assert sync(repo) == tracking.Changes(4, replaced=1) and tags() == expected
+    assert sync(repo) == Changes(4, replaced=1) and tags() == expected
     with live_run(record):
         pass
-    assert sync(repo) == tracking.Changes(4, replaced=1) and tags() == expected
+    assert sync(repo) == Changes(4, replaced=1) and tags() == expected
     assert {name for run in runs_of() for name in run.data.tags} & {"pid", "host", "process"} == set()
     write_record(make_record(CELLS[2], seed=1), FULL.folder(repo / RUNS))
     assert sync(repo).moved == 1 and tags("thaw-history") == expected
@@ -403,11 +406,11 @@ def test_a_deleted_history_stays_deleted(repo: Path) -> None:
     client = client_of(find_store())
     client.delete_experiment(client.get_experiment_by_name("thaw-history").experiment_id)
     write_run(repo, make_record(CELLS[2], seed=2))
-    assert sync(repo) == tracking.Changes(4, added=1, removed=1)
+    assert sync(repo) == Changes(4, added=1, removed=1)
     assert_equal_to_records()
     assert client.get_experiment_by_name("thaw-history").lifecycle_stage == "deleted"
     write_run(repo, make_record(CELLS[2], seed=1))
-    assert sync(repo) == tracking.Changes(4, added=1, removed=1)
+    assert sync(repo) == Changes(4, added=1, removed=1)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff"])
@@ -416,20 +419,20 @@ def test_an_unreadable_marker_counts_as_absent(repo: Path, content: bytes) -> No
     marker = repo / ".thaw" / "track.json"
     before = marker.read_bytes()
     marker.write_bytes(content)
-    assert sync(repo) == tracking.Changes(4) and marker.read_bytes() == before
+    assert sync(repo) == Changes(4) and marker.read_bytes() == before
 
 
 def test_a_training_that_cannot_be_looked_at_counts_as_alive(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sync(repo)
     plant({"record_id": "gone", "pid": str(os.getpid()), "host": socket.gethostname(), "process": "1"})
     monkeypatch.setattr(os, "kill", Mock(side_effect=PermissionError))
-    assert sync(repo) == tracking.Changes(4, running=1)
+    assert sync(repo) == Changes(4, running=1)
 
 
 def test_a_run_that_a_person_has_under_way_is_left_alone(repo: Path) -> None:
     sync(repo)
     theirs = plant({"mlflow.user": "someone"})
-    assert sync(repo) == tracking.Changes(4)
+    assert sync(repo) == Changes(4)
     assert {run.info.run_id for run in runs_of() if run.info.status == "RUNNING"} == {theirs}
 
 
@@ -439,7 +442,7 @@ def test_a_run_with_many_params_moves_whole(repo: Path) -> None:
     for k in range(101):
         client.log_param(run_id, f"p{k}", k)
     client.set_terminated(run_id)
-    assert sync(repo) == tracking.Changes(4, moved=1)
+    assert sync(repo) == Changes(4, moved=1)
     assert len(runs_of("thaw-history")[0].data.params) == 101
 
 
@@ -451,21 +454,21 @@ def test_two_clones_share_a_store(repo: Path, template: Path, monkeypatch: pytes
     shutil.copytree(repo / COSTS, other / COSTS)
     write_run(other, make_record(CELLS[2], seed=1))
 
-    def sync_in(root: Path) -> tracking.Changes:
+    def sync_in(root: Path) -> Changes:
         monkeypatch.setenv("DVC_ROOT", str(root))
         return sync(root)
 
-    assert [sync_in(root) for root in (repo, other, repo, other)] == [tracking.Changes(4, added=4)] * 2 + [tracking.Changes(4)] * 2
+    assert [sync_in(root) for root in (repo, other, repo, other)] == [Changes(4, added=4)] * 2 + [Changes(4)] * 2
     before = {run.info.run_id for run in runs_of()}
     plant({"record_id": make_record(CELLS[0]).record_id})  # a colleague's training, of a thaw that gives no id
     with live_run(make_record(CELLS[0])):  # in `other`
         pass
     assert len(runs_of()) == 9 and len(before & {run.info.run_id for run in runs_of()}) == 7
-    assert sync_in(repo) == tracking.Changes(4)
-    assert sync_in(other) == tracking.Changes(4, replaced=1)
+    assert sync_in(repo) == Changes(4)
+    assert sync_in(other) == Changes(4, replaced=1)
     write_run(other, make_record(CELLS[2], seed=2))
-    assert sync_in(other) == tracking.Changes(4, added=1, moved=1)
-    assert [sync_in(root) for root in (repo, other)] == [tracking.Changes(4)] * 2
+    assert sync_in(other) == Changes(4, added=1, moved=1)
+    assert [sync_in(root) for root in (repo, other)] == [Changes(4)] * 2
     assert record_ids("thaw-history") == {make_record(CELLS[2], seed=1).record_id: 1}
     assert len({(root / ".thaw" / "project-id").read_text() for root in (repo, other)}) == 2
 
@@ -476,7 +479,7 @@ def test_a_repository_may_be_moved(repo: Path, monkeypatch: pytest.MonkeyPatch) 
     repo.rename(moved)
     monkeypatch.setenv("DVC_ROOT", str(moved))
     write_run(moved, make_record(CELLS[2], seed=1))
-    assert sync(moved) == tracking.Changes(4, added=1, moved=1)
+    assert sync(moved) == Changes(4, added=1, moved=1)
     assert_equal_to_records()
     assert not repo.exists() and all(str(moved) in run.info.artifact_uri for run in runs_of())
 
@@ -488,7 +491,7 @@ def test_the_users_store_wins(repo: Path, template: Path, monkeypatch: pytest.Mo
     theirs = repo.parent / "theirs.db"
     shutil.copy(template, theirs)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{theirs}")
-    assert sync(repo).added == 4 and sync(repo) == tracking.Changes(4)
+    assert sync(repo).added == 4 and sync(repo) == Changes(4)
     assert_equal_to_records(folder=repo)
     assert count_runs_ever(theirs) == 4 and count_runs_ever(repo / "mlflow.db") == 0
     assert "--backend-store-uri" in (command := ui_command(repo)) and f"sqlite:///{theirs}" in command
@@ -511,7 +514,7 @@ def test_a_wrong_address_is_said_in_one_line(
     assert "ecr" not in str(caught.value) and "et@" not in str(caught.value)
     with live_run(make_record(CELLS[2])) as live:  # a training goes on all the same
         live.epoch({"epoch": 1, "train/loss": 0.5})
-    assert capsys.readouterr().err == f"MLflow is away ({caught.value}): {tracking.AWAY}\n"
+    assert capsys.readouterr().err == f"MLflow is away ({caught.value}): {AWAY}\n"
 
 
 @pytest.mark.parametrize("uri", ["https://x", "databricks", "databricks://profile", "postgresql+psycopg://x/y", "mysql://x", "mssql://x"])
@@ -529,7 +532,7 @@ def test_a_missing_driver_is_named(
         sync(repo)
     with live_run(make_record(CELLS[2])):
         pass
-    assert capsys.readouterr().err == f"MLflow is away ({caught.value}): {tracking.AWAY}\n" and "secret" not in str(caught.value)
+    assert capsys.readouterr().err == f"MLflow is away ({caught.value}): {AWAY}\n" and "secret" not in str(caught.value)
 
 
 def test_the_page_is_served_from_the_root_to_this_machine_alone(repo: Path) -> None:
@@ -580,7 +583,7 @@ def test_an_error_that_is_not_absence_surfaces(repo: Path, monkeypatch: pytest.M
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     for status, kind in [(401, InputError), (403, InputError), (400, MlflowException), (502, StoreAway), (404, StoreAway)]:
         answer = MlflowException(f"API request to endpoint /x failed with error code {status} != 200. Response body: ''")
-        monkeypatch.setattr(tracking, "sync", Mock(side_effect=answer))
+        monkeypatch.setattr("thaw.tracking.records.sync", Mock(side_effect=answer))
         with pytest.raises(kind, match=str(status)):
             sync(repo)
 
@@ -600,7 +603,7 @@ def test_a_live_run_shows_curves_and_is_replaced_by_its_record(repo: Path) -> No
     for name in ("train/loss", "val/auc", "lr/head"):
         points = client_of(find_store()).get_metric_history(run.info.run_id, name)
         assert sorted((m.step, m.value) for m in points) == [(row["epoch"], row[name]) for row in record.history]
-    assert sync(repo) == tracking.Changes(4, replaced=1)
+    assert sync(repo) == Changes(4, replaced=1)
     assert_equal_to_records()
 
 
@@ -612,15 +615,15 @@ def test_how_a_training_ended_is_said(repo: Path, error: type[BaseException], st
         live.epoch({"epoch": 1, "phase": "all", "train/loss": float("nan"), "val/auc": 0.5})
         raise error
     assert Counter(run.info.status for run in runs_of()) == {"FINISHED": 4, status: 1}
-    assert sync(repo) == tracking.Changes(4, removed=1)
+    assert sync(repo) == Changes(4, removed=1)
     assert_equal_to_records()
 
 
 def test_a_training_stopped_at_once_leaves_nothing(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sync(repo)
-    monkeypatch.setattr(tracking, "PATIENCE", 0.1)
+    monkeypatch.setattr("thaw.tracking.live.PATIENCE", 0.1)
     live = live_run(make_record(CELLS[2], seed=7))
-    with tracking._lock(find_store()), pytest.raises(SystemExit), live:  # the thread cannot begin before the end
+    with lock(find_store()), pytest.raises(SystemExit), live:  # the thread cannot begin before the end
         raise SystemExit
     live._thread.join(10)
     assert not live._thread.is_alive() and len(runs_of()) == 4
@@ -635,11 +638,11 @@ def test_a_killed_training_is_closed(repo: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", code], cwd=repo)
     try:
         wait_until(lambda: any(run.info.status == "RUNNING" for run in runs_of()), 30)
-        assert sync(repo) == tracking.Changes(4, running=1)
+        assert sync(repo) == Changes(4, running=1)
     finally:
         process.send_signal(signal.SIGKILL)
     wait_until(lambda: Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z")
-    assert sync(repo) == tracking.Changes(4, removed=1)  # a zombie trains no more
+    assert sync(repo) == Changes(4, removed=1)  # a zombie trains no more
     process.wait()
     assert_equal_to_records()
 
@@ -651,13 +654,13 @@ def test_a_training_goes_on_without_a_server(repo: Path, monkeypatch: pytest.Mon
         for epoch in range(1, 4):
             live.epoch({"epoch": epoch, "train/loss": 0.5})
     assert time.monotonic() - start < 5
-    assert capsys.readouterr().err == f"MLflow is away ({REFUSED}): {tracking.AWAY}\n"
+    assert capsys.readouterr().err == f"MLflow is away ({REFUSED}): {AWAY}\n"
 
 
 def test_a_training_does_not_wait_for_a_mute_server(
     repo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(tracking, "PATIENCE", 0.5)
+    monkeypatch.setattr("thaw.tracking.live.PATIENCE", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{mute.getsockname()[1]}")
         start = time.monotonic()
@@ -677,5 +680,5 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
 
 def test_imported_steps_have_times_of_their_own() -> None:
     points = [("val/auc", 1, 0.5), ("val/auc", 2, 0.6), ("val/auc", 4, 0.7), ("best_val_auc", 0, 0.7)]
-    assert [entity.timestamp for entity in tracking._spread(points, 1000, 2000)] == [1250, 1500, 2000, 1000]
-    assert [entity.timestamp for entity in tracking._spread(points[3:], 1000, 2000)] == [2000]
+    assert [entity.timestamp for entity in spread(points, 1000, 2000)] == [1250, 1500, 2000, 1000]
+    assert [entity.timestamp for entity in spread(points[3:], 1000, 2000)] == [2000]

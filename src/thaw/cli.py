@@ -31,6 +31,30 @@ def readme() -> None:
 
 
 @app.command()
+def report(
+    from_mlflow: Annotated[str, typer.Option(help="Store to read: sqlite:///path/to/mlflow.db or http://<server>.")],
+    experiment: Annotated[str, typer.Option(help="Its track.experiment.")] = "thaw",
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("reports-from-mlflow"),
+) -> None:
+    """Write the report from an MLflow store alone, without runs or data: the same bytes as in reports/."""
+    exit_with_one_line(lambda: _report(from_mlflow, experiment, out))
+
+
+@app.command()
+def audit(
+    folder: Annotated[Path, typer.Argument(help="Images in a sub-folder for each class.")],
+    group: Annotated[str | None, typer.Option(help="What must stay whole: a regex on the path, as '(?P<group>patient[0-9]+)'.")] = None,
+    backbone_size: Annotated[int, typer.Option(help="px that the frozen backbone sees.", min=16, max=512)] = 96,
+    out: Annotated[Path | None, typer.Option(help="Findings as JSON, as in reports/leakage.json.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Picture (PNG) of the worst pairs of near-identical images.")] = None,
+) -> None:
+    """Audit a folder of images for leaks, without a project: copies, groups, what tells labels without looking at the pictures."""
+    from thaw.folder_audit import audit_folder
+
+    exit_with_one_line(lambda: audit_folder(folder, group, backbone_size, out, sheet))
+
+
+@app.command()
 def phases(strategy: str) -> None:
     """Print what STRATEGY trains when: phase, length, groups, rates, decay, tensors, scalars, estimated cost; loads no data."""
     exit_with_one_line(_phases, strategy)
@@ -46,11 +70,12 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000) -> 
 def tour(
     folder: Path = Path("tour"),
     params: Annotated[Path | None, typer.Option(help="A whole params file, instead of the tour's own on digits.")] = None,
+    dial: Annotated[list[str] | None, typer.Option("--set", help="A dial to change, as split.method=leave_domain_out; repeatable.")] = None,
 ) -> None:
     """Run the whole pipeline in FOLDER, on scikit-learn's digits, small, or by --params; your own results stay as they are."""
-    from thaw.tour import run_tour
+    from thaw.tour import dials_of, run_tour
 
-    exit_with_one_line(lambda: run_tour(Path.cwd(), folder, params))
+    exit_with_one_line(lambda: run_tour(Path.cwd(), folder, params, dials_of(dial or [])))
 
 
 @app.command(name="lr-find")
@@ -103,6 +128,13 @@ def _readme() -> None:
     from thaw.reporting.readme import readme_table, update_readme
 
     update_readme(Path("README.md"), readme_table(_read_results(read_params())))
+
+
+def _report(uri: str, experiment: str, out: Path) -> None:
+    from thaw.mlflow_report import report_from_mlflow
+
+    report_from_mlflow(uri, experiment, out)
+    print(f"{out / 'report.md'}, {out / 'report.html'}, {out / 'figures'}")
 
 
 def _phases(strategy: str) -> None:

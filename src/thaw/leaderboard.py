@@ -1,4 +1,4 @@
-"""From out-of-fold predictions to the tables of the answer: figures with intervals, contrasts with one reference, curves.
+"""From out-of-fold predictions to the figures of the answer: every candidate's, pooled over the folds, with their intervals, ranked.
 
 Every number is rounded to ten significant digits before it is compared or written: sums may differ in the last bits from one
 processor to another, tables and winners should not.
@@ -14,69 +14,61 @@ import pandas as pd
 from jaxtyping import Float, Float64, Int
 
 from thaw import evidence, metrics, scoring
+from thaw.calibration import fit_temperature, tempered
+from thaw.measures import measure_of
+from thaw.samples import FoldPredictions, Images
 
 LEADERBOARD = ["backbone", "strategy", "kind", "control", "metric", "value", "lo", "hi", "n", "groups"]
-CONTRASTS = ["backbone", "strategy", "reference_backbone", "reference", "metric", "diff", "lo", "hi", "p", "p_holm", "mde", "n"]
-CURVES = ["backbone", "strategy", "curve", "class", "x", "y"]
-CURVE_POINTS = 200
-FIGURES = ("roc_auc", "roc_auc_within", *(name for name in scoring.SCALARS if name != "roc_auc"))
+FIGURES = ("roc_auc", "roc_auc_within", *(name for name in scoring.SCALARS if name != "roc_auc"), "quadratic_kappa")
 """Scalar figures of pooled folds, in the order in which they are shown."""
-
-Replicates = Mapping[str, Float64[np.ndarray, " B"]]
-
-
-@dataclass(frozen=True)
-class Images:
-    """What is known of the N images that were tested, in the order of the index."""
-
-    labels: Int[np.ndarray, " N"]
-    fold: Int[np.ndarray, " N"]  # where each is tested
-    groups: list[str]
-    confidence: Float64[np.ndarray, " N"] | None  # in the label; None where all are equally sure
-    classes: list[str]
+CALIBRATION = ("log_loss", "brier", "ece")
+"""What is said of probabilities before and after a temperature."""
 
 
 @dataclass(frozen=True)
-class FoldPredictions:
-    """Logits of one run, by row of the index."""
+class Pooled:
+    """What the models of all folds said of S samples, each model of its own."""
 
-    val_rows: Int[np.ndarray, " V"]
-    val_logits: Float[np.ndarray, "V K"]
-    test_rows: Int[np.ndarray, " T"]
-    test_logits: Float[np.ndarray, "T K"]
+    probabilities: Float64[np.ndarray, "S K"]
+    predicted: Int[np.ndarray, " S"]
+    thresholds: list[float] | None  # per fold; None beyond two classes
+    scaled: Float64[np.ndarray, "S K"]  # probabilities at the temperature of the fold
+    temperatures: list[float]  # per fold
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One strategy on one backbone: its prediction for every image, by the model of the fold that tests the image."""
+    """One strategy on one backbone: its prediction for every sample, by the model of the sample's fold."""
 
     backbone: str
     strategy: str
     kind: str  # "head" | "finetune"
     control: bool
-    probabilities: Float64[np.ndarray, "N K"]
-    predicted: Int[np.ndarray, " N"]
-    thresholds: list[float] | None  # per fold; None beyond two classes
+    said: Pooled
 
     @property
     def name(self) -> str:
         return f"{self.backbone}/{self.strategy}"
 
+    @property
+    def probabilities(self) -> Float64[np.ndarray, "S K"]:
+        return self.said.probabilities
+
+    @property
+    def predicted(self) -> Int[np.ndarray, " S"]:
+        return self.said.predicted
+
     def figures(self, weights: Float64[np.ndarray, "B n"], images: Images, rows: np.ndarray | slice) -> dict[str, np.ndarray]:
-        """Scalar figures (B,) of the ``n`` images in ``rows``."""
+        """Scalar figures (B,) of the ``n`` samples in ``rows``."""
         confidence = None if images.confidence is None else images.confidence[rows]
-        return scoring.figures(images.labels[rows], self.probabilities[rows], self.predicted[rows], weights, confidence)
+        steps = scoring.ordered(images.classes)
+        return scoring.figures(images.labels[rows], self.probabilities[rows], self.predicted[rows], weights, confidence, steps)
 
-    def pooled_figures(self, weights: Float64[np.ndarray, "B N"], images: Images) -> dict[str, np.ndarray]:
-        """`figures` of all images, and ``roc_auc_within``: the mean over folds of the AUC among the images of one fold.
-
-        Pooled AUC also compares images that different models scored, so that offsets between the folds' models count as errors.
-        """
+    def pooled_figures(self, weights: Float64[np.ndarray, "B S"], images: Images) -> dict[str, np.ndarray]:
+        """`figures` of all samples, and ``roc_auc_within``, see `within_folds`."""
         found = self.figures(weights, images, slice(None))
-        parts = [images.fold == fold for fold in np.unique(images.fold)]
-        within = [metrics.areas(images.labels[rows], self.probabilities[rows], weights[:, rows])[0] for rows in parts]
-        found["roc_auc_within"] = np.mean(within, axis=0)
-        return {name: found[name] for name in FIGURES if name in found}
+        found["roc_auc_within"] = within_folds(images.labels, self.probabilities, images.fold, weights)
+        return in_order(found)
 
     def identity(self) -> dict[str, str]:
         return {"backbone": self.backbone, "strategy": self.strategy}
@@ -84,42 +76,71 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Scored:
-    """A candidate with its pooled figures, and the same figures in every resample."""
+    """A candidate with its pooled figures, and what each would be without each block of groups (`thaw.evidence.jackknife`)."""
 
     candidate: Candidate
     pooled: dict[str, float]
-    replicates: Replicates
+    replicates: Mapping[str, Float64[np.ndarray, " J"]]
 
 
-def pool(
-    folds: Sequence[FoldPredictions], images: Images, criterion: metrics.Criterion
-) -> tuple[Float64[np.ndarray, "N K"], Int[np.ndarray, " N"], list[float] | None]:
-    """Probabilities (N, K), predicted classes (N,) and the threshold of each fold, chosen on that fold's validation images.
+def within_folds(
+    labels: Int[np.ndarray, " S"], scores: Float[np.ndarray, "S K"], fold: Int[np.ndarray, " S"], weights: Float64[np.ndarray, "B S"]
+) -> Float64[np.ndarray, " B"]:
+    """The mean over folds of the ROC AUC among the samples of one fold.
 
-    Together the folds must test every image exactly once; `ValueError` if not.
+    Pooled AUC also compares images that different models scored, so that offsets between the folds' models count as errors.
     """
-    tested = np.concatenate([fold.test_rows for fold in folds])
-    if not np.array_equal(np.sort(tested), np.arange(len(images.labels))):
+    parts = [fold == number for number in np.unique(fold)]
+    return np.mean([metrics.areas(labels[rows], scores[rows], weights[:, rows])[0] for rows in parts], axis=0)
+
+
+def in_order(figures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: figures[name] for name in FIGURES if name in figures}
+
+
+# ---- from predictions to candidates
+
+
+def pool(folds: Sequence[FoldPredictions], images: Images, criterion: metrics.Criterion) -> Pooled:
+    """What the folds' models said of the samples; threshold and temperature are chosen on each fold's own validation images.
+
+    Together the folds must hold a prediction for every sample, and no other; `ValueError` if not.
+    """
+    places = [_samples_of(fold, images) for fold in folds]
+    if not np.array_equal(np.sort(np.concatenate(places)), np.arange(len(images.labels))):
         raise ValueError("the folds do not test every image exactly once")
-    probabilities = np.empty((len(images.labels), len(images.classes)))
+    thresholds = [_threshold(fold, criterion) for fold in folds]
+    temperatures = [fit_temperature(fold.val_logits, fold.val_labels) for fold in folds]
+    probabilities, scaled = np.empty((2, len(images.labels), len(images.classes)))
     predicted = np.empty(len(images.labels), dtype=np.int64)
-    thresholds = [_threshold(fold, images, criterion) for fold in folds]
-    for fold, threshold in zip(folds, thresholds, strict=True):
-        probabilities[fold.test_rows] = metrics.probabilities_of(fold.test_logits)
-        predicted[fold.test_rows] = metrics.decide(probabilities[fold.test_rows], threshold)
-    return probabilities, predicted, [t for t in thresholds if t is not None] or None
+    for fold, place, threshold, temperature in zip(folds, places, thresholds, temperatures, strict=True):
+        probabilities[place] = metrics.probabilities_of(fold.logits)
+        predicted[place] = metrics.decide(probabilities[place], threshold)
+        scaled[place] = tempered(fold.logits, temperature)
+    return Pooled(probabilities, predicted, [t for t in thresholds if t is not None] or None, scaled, temperatures)
 
 
-def _threshold(fold: FoldPredictions, images: Images, criterion: metrics.Criterion) -> float | None:
-    if len(images.classes) != 2:
-        return None
-    return metrics.choose_threshold(metrics.probabilities_of(fold.val_logits)[:, 1], images.labels[fold.val_rows], criterion)
+def _samples_of(fold: FoldPredictions, images: Images) -> Int[np.ndarray, " R"]:
+    """The sample that each prediction of a fold belongs to; `ValueError` where there is none."""
+    own = np.flatnonzero(images.fold == fold.fold)
+    place = pd.Index(images.row[own]).get_indexer(pd.Index(fold.rows))
+    if (place < 0).any():
+        raise ValueError(f"fold {fold.fold} predicts what is no sample of it: the folds do not test every image exactly once")
+    return own[place]
 
 
-def score(candidates: Sequence[Candidate], images: Images, resamples: int, seed: int) -> list[Scored]:
-    """Pooled figures and their replicates; all candidates see the same resamples of groups."""
+def _threshold(fold: FoldPredictions, criterion: metrics.Criterion) -> float | None:
+    probabilities = metrics.probabilities_of(fold.val_logits)
+    return metrics.choose_threshold(probabilities[:, 1], fold.val_labels, criterion) if probabilities.shape[1] == 2 else None
+
+
+# ---- scores
+
+
+def score(candidates: Sequence[Candidate], images: Images, seed: int) -> list[Scored]:
+    """Pooled figures and their replicates; of all candidates without the same groups, so that they may be compared in pairs."""
     statistics = [partial(candidate.pooled_figures, images=images) for candidate in candidates]
-    replicates = evidence.bootstrap(statistics, images.groups, resamples, seed)
+    replicates = evidence.jackknife(statistics, images.groups, seed)
     everything = metrics.equal_weights(len(images.labels))
     pooled = [{name: float(value[0]) for name, value in statistic(everything).items()} for statistic in statistics]
     return [Scored(*parts) for parts in zip(candidates, pooled, replicates, strict=True)]
@@ -131,9 +152,17 @@ def rank(scored: Sequence[Scored], primary: str) -> list[Scored]:
 
     def key(entry: Scored) -> tuple[bool, float]:
         value = entry.pooled[primary]
-        return bool(np.isnan(value)), sign * _round(value) if not np.isnan(value) else 0.0
+        return bool(np.isnan(value)), sign * rounded(value) if not np.isnan(value) else 0.0
 
     return sorted(scored, key=key)
+
+
+def interval(metric: str, value: float, replicates: Float64[np.ndarray, " J"], confidence: float) -> evidence.Interval:
+    """Limits of a figure, on the scale where it is about normal."""
+    return evidence.interval(value, replicates, confidence, measure_of(metric).link)
+
+
+# ---- tables
 
 
 def leaderboard(ranked: Sequence[Scored], images: Images, confidence: float) -> pd.DataFrame:
@@ -143,61 +172,15 @@ def leaderboard(ranked: Sequence[Scored], images: Images, confidence: float) -> 
     for entry in ranked:
         who = entry.candidate
         for metric, value in entry.pooled.items():
-            limits = evidence.interval(entry.replicates[metric], confidence)
+            limits = interval(metric, value, entry.replicates[metric], confidence)
             rows.append((who.backbone, who.strategy, who.kind, who.control, metric, value, limits.lo, limits.hi, n, groups))
     return pd.DataFrame(rows, columns=LEADERBOARD)
-
-
-def contrasts(ranked: Sequence[Scored], reference: Scored, confidence: float) -> pd.DataFrame:
-    """Every candidate that is neither a control nor the reference, minus the reference; a family of Holm's is one metric."""
-    rows = []
-    n = len(reference.candidate.predicted)
-    for entry in (e for e in ranked if not e.candidate.control and e is not reference):
-        names = (entry.candidate.backbone, entry.candidate.strategy, reference.candidate.backbone, reference.candidate.strategy)
-        for metric, value in entry.pooled.items():
-            found = evidence.contrast(value, reference.pooled[metric], entry.replicates[metric], reference.replicates[metric], confidence)
-            rows.append((*names, metric, found.diff, found.lo, found.hi, found.p, np.nan, found.mde, n))
-    table = pd.DataFrame(rows, columns=CONTRASTS)
-    for metric in table["metric"].unique():
-        family = table["metric"] == metric
-        table.loc[family, "p_holm"] = evidence.holm(table.loc[family, "p"].to_numpy(dtype=np.float64))
-    return table
-
-
-def curves(ranked: Sequence[Scored], images: Images) -> pd.DataFrame:
-    """ROC (x false, y true positive rate) and precision-recall (x recall, y precision) of the pooled predictions, controls left out.
-
-    Of two classes the second only, else each against the rest; a class that no image or every image has has no curve.
-    """
-    wanted = [1] if len(images.classes) == 2 else list(range(len(images.classes)))
-    parts = []
-    for who in (e.candidate for e in ranked if not e.candidate.control):
-        for k in wanted:
-            positive = images.labels == k
-            if 0 < positive.sum() < len(positive):
-                for kind, points in (("roc", metrics.roc_curve), ("pr", metrics.pr_curve)):
-                    x, y = thin(*points(who.probabilities[:, k], positive))
-                    same = {"backbone": who.backbone, "strategy": who.strategy, "curve": kind, "class": images.classes[k]}
-                    parts.append(pd.DataFrame({**same, "x": x, "y": y}, columns=CURVES))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=CURVES)
-
-
-def thin(
-    x: Float64[np.ndarray, " M"], y: Float64[np.ndarray, " M"], points: int = CURVE_POINTS
-) -> tuple[Float64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
-    """At most ``points`` of the curve's own points, about evenly along its length, both ends among them."""
-    if len(x) <= points:
-        return x, y
-    along = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
-    keep = np.unique(np.searchsorted(along, np.linspace(0.0, along[-1], points)))
-    keep[-1] = len(x) - 1
-    return x[keep], y[keep]
 
 
 def figures_by_candidate(ranked: Sequence[Scored], images: Images) -> dict[str, Any]:
     """The parts "pooled" and "folds" of metrics.json."""
     return {
-        "pooled": {e.candidate.name: _json(e.pooled) | _pooled_details(e.candidate, images) for e in ranked},
+        "pooled": {e.candidate.name: as_json(e.pooled) | _pooled_details(e.candidate, images) for e in ranked},
         "folds": {e.candidate.name: _per_fold(e.candidate, images) for e in ranked},
     }
 
@@ -208,16 +191,37 @@ def podium(ranked: Sequence[Scored], reference: Scored) -> dict[str, dict[str, s
     return {"reference": reference.candidate.identity(), "winner": best[0], "runner_up": best[1] if len(best) > 1 else None}
 
 
+def undefined_classes(images: Images) -> dict[str, Any]:
+    """The part "undefined_classes" of metrics.json: what one-vs-rest AUCs leave out, of all folds together and of each."""
+    parts = {str(fold): images.labels[images.fold == fold] for fold in np.unique(images.fold)}
+    named = {fold: scoring.undefined_classes(labels, images.classes) for fold, labels in parts.items()}
+    pooled = scoring.undefined_classes(images.labels, images.classes)
+    return {"pooled": _counted(pooled), "folds": {fold: _counted(names) for fold, names in named.items()}}
+
+
+def _counted(names: list[str]) -> dict[str, Any]:
+    return {"count": len(names), "names": names}
+
+
 def _pooled_details(who: Candidate, images: Images) -> dict[str, Any]:
     matrix = metrics.confusion(images.labels, who.predicted, len(images.classes), metrics.equal_weights(len(images.labels)))
     shares = {"precision": metrics.precision(matrix)[0], "recall": metrics.recall(matrix)[0], "f1": metrics.f1(matrix)[0]}
     counts = matrix[0].astype(int)
     per_class = {
-        name: {**_json({key: values[k] for key, values in shares.items()}), "support": int(counts[k].sum())}
+        name: {**as_json({key: values[k] for key, values in shares.items()}), "support": int(counts[k].sum())}
         for k, name in enumerate(images.classes)
     }
-    thresholds = None if who.thresholds is None else [_round(t) for t in who.thresholds]
-    return {"per_class": per_class, "confusion": counts.tolist(), "thresholds": thresholds}
+    thresholds = None if who.said.thresholds is None else [rounded(t) for t in who.said.thresholds]
+    return {"per_class": per_class, "confusion": counts.tolist(), "thresholds": thresholds, "calibration": calibration(who, images)}
+
+
+def calibration(who: Candidate, images: Images) -> dict[str, Any]:
+    """Figures of the probabilities as they are and at the temperatures of their folds."""
+    weights = metrics.equal_weights(len(images.labels))
+    stages = {"raw": who.said.probabilities, "scaled": who.said.scaled}
+    found = {stage: scoring.figures(images.labels, p, who.predicted, weights, None) for stage, p in stages.items()}
+    shown = {stage: as_json({name: float(figures[name][0]) for name in CALIBRATION}) for stage, figures in found.items()}
+    return {"temperatures": [rounded(t) for t in who.said.temperatures], **shown}
 
 
 def _per_fold(who: Candidate, images: Images) -> dict[str, dict[str, float | None]]:
@@ -225,27 +229,13 @@ def _per_fold(who: Candidate, images: Images) -> dict[str, dict[str, float | Non
     for fold in np.unique(images.fold):
         rows = np.flatnonzero(images.fold == fold)
         found = who.figures(metrics.equal_weights(len(rows)), images=images, rows=rows)
-        result[str(fold)] = _json({name: float(value[0]) for name, value in found.items()})
+        result[str(fold)] = as_json({name: float(value[0]) for name, value in found.items()})
     return result
 
 
-def remarks(ranked: Sequence[Scored], compared: pd.DataFrame, resamples: int, confidence: float) -> list[str]:
-    """What a reader should know about the resamples of the table of contrasts; one sentence each, [] where there is nothing."""
-    undefined = {m: max(int(np.isnan(e.replicates[m]).sum()) for e in ranked) for m in ranked[0].pooled}
-    said = [f"{m} is undefined in {k} of {resamples} resamples, which its intervals leave out" for m, k in undefined.items() if k]
-    family = int(compared["metric"].value_counts().max()) if len(compared) else 0
-    least = evidence.smallest_p(resamples, family)
-    if least > 1 - confidence:
-        said.append(
-            f"evaluate.bootstrap: {resamples} resamples cannot bring p_holm of {family} contrasts below {least:.2g}; "
-            f"use {int(np.ceil(2 * family / (1 - confidence)))} or more"
-        )
-    return said
+def as_json(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: None if np.isnan(value) else rounded(value) for name, value in values.items()}
 
 
-def _json(values: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: None if np.isnan(value) else _round(value) for name, value in values.items()}
-
-
-def _round(value: float) -> float:
+def rounded(value: float) -> float:
     return float(f"{value:.10g}")

@@ -1,136 +1,190 @@
 """The leak audit: what a split lets through from training to test."""
 
-from itertools import combinations
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+from jaxtyping import Float32, Int, Int8
 
+from thaw.appearance import Appearance
+from thaw.duplicates import NearIdentical, count_equal, joined_groups, near_identical, worst_first
 from thaw.errors import InputError
 from thaw.folding import make_splits
 from thaw.index import Dataset, labels_of
-from thaw.metrics import validation_figures
-from thaw.position import position_logits
-from thaw.splits import TEST, TRAIN, VAL, rows_of
+from thaw.metadata import by_position, metadata_aucs
+from thaw.out_of_fold import auc_gap, out_of_fold, plain, rounded
+from thaw.separability import by_probe, group_recognition
+from thaw.sides import Folds, crosses, folds_by_number, folds_of, roles_of, sides
+from thaw.splits import INSIDE, TEST, TRAIN, VAL, rows_of
+from thaw.verdict import in_words, verdict
 
-NEIGHBOURS = 15
+CONFIDENCE = 0.95
+LISTED = 24
+"""Near-identical pairs that are named."""
 
 
-def audit(index: pd.DataFrame, dataset: Dataset, splits: pd.DataFrame, method: str, validation: float, seed: int) -> dict[str, Any]:
-    """Findings for reports/leakage.json, with ``words`` for people."""
-    labels, groups = labels_of(index, dataset.classes), index["group"].to_numpy()
-    n_folds = len(np.unique(splits["fold"].to_numpy()))
-    ids = index["id"].tolist()
+@dataclass(frozen=True)
+class Seen:
+    """What the audit looks at beside the index, row by row."""
 
-    def position_auc(kind: str) -> float | None:
-        try:
-            other = splits if kind == method else make_splits(labels, groups, ids, kind, n_folds, validation, seed)
-        except InputError:  # the data cannot fill the split that was not chosen: there is nothing to compare with
-            return None
-        return position_only_auc(labels, other["fold"].to_numpy())
+    appearance: Appearance
+    file_size: Int[np.ndarray, " N"]  # bytes
+    features: Float32[np.ndarray, "N D"]  # of a frozen backbone
 
-    stratified = position_auc("stratified")
-    grouped = position_auc("grouped") if dataset.grouped else None
+
+@dataclass(frozen=True)
+class Cut:
+    """How the data was split."""
+
+    splits: pd.DataFrame
+    method: str  # grouped | stratified | leave_domain_out
+    validation: float
+    seed: int
+
+    @property
+    def n_folds(self) -> int:
+        return roles_of(self.splits).shape[1]
+
+
+def audit(index: pd.DataFrame, dataset: Dataset, cut: Cut, seen: Seen, C: float, metric: str) -> dict[str, Any]:
+    """Findings for reports/leakage.json, with ``words`` and a ``verdict`` for people. ``C``, ``metric``: of the probe (`thaw.heads`)."""
+    labels, groups, side = labels_of(index, dataset.classes), index["group"].to_numpy(), sides(cut.splits)
+    folds = folds_of(cut.splits)
+    others = {kind: other_folds(kind, index, labels, cut) for kind in ("stratified", "grouped")}
+    if not dataset.grouped:
+        others["grouped"] = None
     found = {
-        "method": method,
+        "method": cut.method,
         "images": len(index),
         "groups": len(np.unique(groups)),
         "group_name": dataset.group_name,
-        "groups_torn": torn_groups(groups, splits),
-        "exact_duplicates": exact_duplicates(index, splits["fold"].to_numpy()),
-        "metadata_auc": {
-            "this_split": position_only_auc(labels, splits["fold"].to_numpy()),
-            "stratified": stratified,
-            "grouped": grouped,
-        },
-        "folds": [_describe_fold(index, dataset, splits, fold) for fold in range(n_folds)],
+        "groups_torn": torn_groups(groups, cut.splits),
+        "exact_duplicates": count_equal(index["sha256"].tolist(), side, labels)
+        | {"same_pixels": count_equal(seen.appearance.pixels, side, labels)},
+        "near_duplicates": near_duplicates(index, dataset, labels, side, near_identical(seen.appearance.thumbnails, seen.features)),
+        "metadata_auc": {"this_split": position_auc(labels, folds)}
+        | {kind: None if other is None else position_auc(labels, other) for kind, other in others.items()},
+        "metadata": metadata_aucs(columns_of(index, seen), labels, folds, groups, cut.seed),
+        "sorted_by_class": sorted_by_class(labels),
+        "separability": group_recognition(seen.features, groups, cut.seed) if dataset.grouped else None,
+        "split_gap": split_gap(seen.features, labels, groups, folds, others, C, metric, cut.seed),
+        "folds": [describe_fold(index, dataset, cut.splits, fold) for fold in range(cut.n_folds)],
     }
-    return found | {"words": in_words(found, dataset.grouped)}
+    return found | {"words": in_words(found, dataset.grouped), "verdict": verdict(found)}
+
+
+def other_folds(kind: str, index: pd.DataFrame, labels: Int[np.ndarray, " N"], cut: Cut) -> Folds | None:
+    """The folds of this split where it is of that kind, else those of one that is; None where the data cannot fill it."""
+    if kind == cut.method:
+        return folds_of(cut.splits)
+    try:
+        return folds_of(make_splits(labels, index["group"].to_numpy(), index["id"].tolist(), kind, cut.n_folds, cut.validation, cut.seed))
+    except InputError:
+        return None
+
+
+# ---- groups and copies
 
 
 def torn_groups(groups: np.ndarray, splits: pd.DataFrame) -> int:
     """How many groups have images in more than one role of the same fold."""
-    roles = splits[[column for column in splits if str(column).startswith("role_")]].to_numpy()
-    members = (roles[groups == group] for group in np.unique(groups))
-    return sum(bool((own != own[0]).any()) for own in members)
+    first = pd.DataFrame(roles_of(splits)).groupby(groups).transform("first").to_numpy()
+    return len(np.unique(groups[(roles_of(splits) != first).any(axis=1)]))
 
 
-def exact_duplicates(index: pd.DataFrame, fold: Int[np.ndarray, " N"]) -> dict[str, int]:
-    """Pairs of byte-equal files: all, those tested in different folds, those with different labels."""
-    pairs = across = conflicting = 0
-    table = index[["sha256", "label"]].assign(fold=fold)
-    for _, same in table[table.duplicated("sha256", keep=False)].groupby("sha256"):
-        n = len(same)
-        pairs += n * (n - 1) // 2
-        across += _unequal_pairs(same["fold"].tolist())
-        conflicting += _unequal_pairs(same["label"].tolist())
-    return {"pairs": pairs, "across_folds": across, "conflicting_labels": conflicting}
+def near_duplicates(
+    index: pd.DataFrame, dataset: Dataset, labels: Int[np.ndarray, " N"], side: Int8[np.ndarray, "N F"], found: NearIdentical
+) -> dict[str, Any]:
+    """Counts of near-identical pairs (equal ones among them), the worst of them by name, and which groups they join."""
+    pairs, groups, ids = found.pairs, index["group"].to_numpy(), index["id"].tolist()
+    across = crosses(side[pairs.first], side[pairs.second])
+    same_group, same_label = groups[pairs.first] == groups[pairs.second], labels[pairs.first] == labels[pairs.second]
+    return {
+        "hash_threshold": found.hash_threshold,
+        "cosine_threshold": round(found.cosine_threshold, 4),
+        "pairs": len(across),
+        "across_folds": int(across.sum()),
+        "images_across_folds": len(np.unique(np.concatenate([pairs.first[across], pairs.second[across]]))),
+        "conflicting_labels": int((~same_label).sum()),
+        "joined_groups": joined_groups(pairs, groups) if dataset.grouped else [],
+        "listed": [
+            {
+                "a": ids[pairs.first[row]],
+                "b": ids[pairs.second[row]],
+                "hash_distance": int(pairs.distance[row]),
+                "cosine": round(float(pairs.cosine[row]), 4),
+                "across_folds": bool(across[row]),
+                "same_group": bool(same_group[row]),
+                "same_label": bool(same_label[row]),
+            }
+            for row in worst_first(pairs, across)[:LISTED]
+        ],
+    }
+
+
+# ---- what else gives labels away
+
+
+def columns_of(index: pd.DataFrame, seen: Seen) -> dict[str, np.ndarray]:
+    """What is known of each image without looking at what it shows."""
+    return {
+        "file_size": np.log(np.maximum(seen.file_size, 1))[:, None],
+        "dimensions": index[["width", "height", "channels"]].to_numpy(dtype=np.float64),
+        "brightness": np.column_stack([seen.appearance.brightness, seen.appearance.contrast]),
+    }
+
+
+def sorted_by_class(labels: Int[np.ndarray, " N"]) -> bool:
+    """One run of rows for each class: then the position gives labels away whatever the images are."""
+    return int((np.diff(labels) != 0).sum()) + 1 == len(np.unique(labels))
+
+
+def position_auc(labels: Int[np.ndarray, " N"], folds: Folds) -> float | None:
+    """Pooled out-of-fold AUC of k-NN on the row number alone, no pixels: far from 0.5 means that the file's order gives labels away."""
+    return rounded(plain(out_of_fold(folds, by_position(labels)).auc(labels), len(labels)))
 
 
 def position_only_auc(labels: Int[np.ndarray, " N"], fold: Int[np.ndarray, " N"]) -> float | None:
-    """Pooled out-of-fold AUC of k-NN on the row number alone, no pixels: far from 0.5 means that the file's order gives labels away."""
-    logits = np.empty((len(labels), int(labels.max()) + 1), dtype=np.float32)
-    position = np.arange(len(labels), dtype=np.float64)
-    for k in np.unique(fold):
-        test = fold == k
-        logits[test] = position_logits(position[~test], labels[~test], position[test], NEIGHBOURS, logits.shape[1])
-    auc = validation_figures(logits, labels)["auc"]
-    return None if np.isnan(auc) else round(auc, 4)
+    """The same, from the number of the fold that tests each row."""
+    return position_auc(labels, folds_by_number(fold))
 
 
-def in_words(found: dict[str, Any], grouped: bool) -> list[str]:
-    """One plain sentence for each finding, worst news included."""
-    auc, name = found["metadata_auc"], found["group_name"]
-    duplicates = found["exact_duplicates"]
-    words = []
-    if grouped:
-        torn = found["groups_torn"]
-        words.append(
-            f"No {name} is torn: each of the {found['groups']} is wholly in training, validation or test of a fold."
-            if torn == 0
-            else f"{torn} of {found['groups']} groups ({name}) are torn between training, validation and test: "
-            "results will look better than they are."
-        )
-    else:
-        words.append(
-            "The data names no groups, so images of one origin may lie on both sides of the split, "
-            "and intervals treat images as independent."
-        )
-    words.append(
-        "No two files are byte-equal."
-        if duplicates["pairs"] == 0
-        else f"{duplicates['pairs']} pairs of files are byte-equal, {duplicates['across_folds']} of them in different folds, "
-        f"{duplicates['conflicting_labels']} with different labels."
-    )
-    if auc["this_split"] is not None:
-        words.append(
-            f"A predictor that sees only the position in the file, no pixels, reaches an AUC of {auc['this_split']:.2f} under this split"
-            + (
-                f" ({_told(auc['stratified'])} under plain stratified folds, {_told(auc['grouped'])} under grouped ones)."
-                if grouped
-                else "."
-            )
-        )
-        leaks = auc["this_split"] > 0.65
-        words.append(
-            "That is far above chance: the order of the file gives labels away, and part of every result here is that leak."
-            if leaks
-            else "That is near chance: the order of the file does not help under this split."
-        )
-    return words
+def split_gap(
+    features: Float32[np.ndarray, "N D"],
+    labels: Int[np.ndarray, " N"],
+    groups: np.ndarray,
+    this: Folds,
+    others: dict[str, Folds | None],
+    C: float,
+    metric: str,
+    seed: int,
+) -> dict[str, float | None] | None:
+    """AUC of a probe under random, under grouped folds and under this split; the first minus the second in points, with its 95 % interval.
+
+    None where there are no groups, or where the data cannot fill one of the two.
+    """
+    stratified, grouped = others["stratified"], others["grouped"]
+    if stratified is None or grouped is None:
+        return None
+    probe = by_probe(features, labels, C, metric)
+    first, second = out_of_fold(stratified, probe), out_of_fold(grouped, probe)
+    known = [(stratified, first), (grouped, second)]
+    own = next((found for folds, found in known if _equal(folds, this)), None) or out_of_fold(this, probe)
+    reached = {
+        name: rounded(plain(found.auc(labels), len(labels)))
+        for name, found in (("stratified", first), ("grouped", second), ("this_split", own))
+    }
+    return reached | auc_gap(first, second, labels, groups, seed, CONFIDENCE)
 
 
-def _told(auc: float | None) -> str:
-    return "not defined" if auc is None else f"{auc:.2f}"
+def _equal(first: Folds, second: Folds) -> bool:
+    return all(np.array_equal(a, b) for pair in zip(first, second, strict=True) for a, b in zip(*pair, strict=True))
 
 
-def _unequal_pairs(values: list[object]) -> int:
-    return sum(a != b for a, b in combinations(values, 2))
-
-
-def _describe_fold(index: pd.DataFrame, dataset: Dataset, splits: pd.DataFrame, fold: int) -> dict[str, Any]:
+def describe_fold(index: pd.DataFrame, dataset: Dataset, splits: pd.DataFrame, fold: int) -> dict[str, Any]:
     test = index.iloc[rows_of(splits, fold, TEST)]
+    inside = len(rows_of(splits, fold, INSIDE))
     return {
         "fold": fold,
         "images": len(test),
@@ -138,4 +192,4 @@ def _describe_fold(index: pd.DataFrame, dataset: Dataset, splits: pd.DataFrame, 
         "classes": {name: int((test["label"] == name).sum()) for name in dataset.classes},
         "training_images": len(rows_of(splits, fold, TRAIN)),
         "validation_images": len(rows_of(splits, fold, VAL)),
-    }
+    } | ({"inside_images": inside} if inside else {})

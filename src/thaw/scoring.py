@@ -1,9 +1,13 @@
 """All scalar figures of a sample, or of thousands of resamples at once, under their names."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
 from thaw import metrics
+from thaw.calibration import expected_calibration_error
+from thaw.measures import MEASURES
 
 SCALARS = (
     "roc_auc",
@@ -14,11 +18,22 @@ SCALARS = (
     "f1_macro",
     "precision_macro",
     "recall_macro",
+    "f1_weighted",
+    "precision_weighted",
+    "recall_weighted",
     "log_loss",
     "brier",
+    "ece",
 )
-"""The names of the scalar figures, in the order in which they are shown."""
-LOWER_IS_BETTER = frozenset({"log_loss", "brier"})
+"""The names of the scalar figures, in the order in which they are shown; where classes are ordered, "quadratic_kappa" follows."""
+LOWER_IS_BETTER = frozenset(name for name, measure in MEASURES.items() if not measure.higher_is_better)
+ORDERED = (("p0", "p33", "p67", "p100"),)
+"""Classes that are steps of one quantity, from low to high: ELPV's four defect probabilities."""
+
+
+def ordered(classes: Sequence[str]) -> bool:
+    """Whether the classes, in the order of their labels, are steps of one quantity."""
+    return tuple(classes) in ORDERED
 
 
 def figures(
@@ -27,11 +42,16 @@ def figures(
     predicted: Int[np.ndarray, " N"],
     weights: Float64[np.ndarray, "B N"],
     confidence: Float64[np.ndarray, " N"] | None,
+    ordered: bool = False,
+    scores: Float[np.ndarray, "N K"] | None = None,
 ) -> dict[str, Float64[np.ndarray, " B"]]:
-    """Every figure of `SCALARS`, in that order; ``weighted_accuracy`` only where ``confidence`` (in the labels) is given."""
+    """Every figure of `SCALARS`, in that order; ``weighted_accuracy`` only where ``confidence`` (in the labels) is given.
+
+    ``ordered``: ``quadratic_kappa`` too. ``scores`` order the images for the AUCs in place of the probabilities.
+    """
     classes = probabilities.shape[1]
     matrix = metrics.confusion(labels, predicted, classes, weights)
-    roc, pr = metrics.areas(labels, probabilities, weights)
+    roc, pr = metrics.areas(labels, probabilities if scores is None else scores, weights)
     values = {
         "roc_auc": roc,
         "pr_auc": pr,
@@ -40,9 +60,46 @@ def figures(
         "f1_macro": metrics.macro(metrics.f1(matrix), matrix),
         "precision_macro": metrics.macro(metrics.precision(matrix), matrix),
         "recall_macro": metrics.macro(metrics.recall(matrix), matrix),
+        "f1_weighted": by_support(metrics.f1(matrix), matrix),
+        "precision_weighted": by_support(metrics.precision(matrix), matrix),
+        "recall_weighted": by_support(metrics.recall(matrix), matrix),
         "log_loss": metrics.weighted_mean(metrics.log_losses(labels, probabilities), weights),
         "brier": metrics.weighted_mean(metrics.brier_losses(labels, probabilities), weights),
+        "ece": expected_calibration_error(labels, probabilities, weights),
     }
     if confidence is not None:
         values["weighted_accuracy"] = metrics.accuracy(metrics.confusion(labels, predicted, classes, weights * confidence))
-    return {name: values[name] for name in SCALARS if name in values}
+    if ordered:
+        values["quadratic_kappa"] = quadratic_kappa(matrix)
+    return {name: values[name] for name in (*SCALARS, "quadratic_kappa") if name in values}
+
+
+def by_support(per_class: Float64[np.ndarray, "B K"], matrix: Float64[np.ndarray, "B K K"]) -> Float64[np.ndarray, " B"]:
+    """Mean over the classes, each weighing as much as its images; nan where the whole sample weighs nothing."""
+    support = matrix.sum(axis=2)
+    return _ratio((per_class * support).sum(axis=1), support.sum(axis=1))
+
+
+def quadratic_kappa(matrix: Float64[np.ndarray, "B K K"]) -> Float64[np.ndarray, " B"]:
+    """Agreement of ordered classes beyond chance, in [-1, 1]: 1 - (observed / expected mean squared distance) (Cohen 1968).
+
+    nan where chance alone would be right throughout, or where the sample weighs nothing.
+    """
+    steps = np.arange(matrix.shape[1], dtype=np.float64)
+    distance = (steps[:, None] - steps) ** 2
+    observed = (matrix * distance).sum(axis=(1, 2))
+    chance = np.einsum("bi,ij,bj->b", matrix.sum(axis=2), distance, matrix.sum(axis=1))
+    return 1 - _ratio(observed * matrix.sum(axis=(1, 2)), chance)
+
+
+def _ratio(above: Float64[np.ndarray, " B"], below: Float64[np.ndarray, " B"]) -> Float64[np.ndarray, " B"]:
+    return np.divide(above, below, out=np.full(below.shape, np.nan), where=below > 0)
+
+
+def undefined_classes(labels: Int[np.ndarray, " N"], classes: Sequence[str]) -> list[str]:
+    """Classes whose ROC AUC against the rest is undefined, since all of the images or none are of them: the mean leaves them out.
+
+    Of two classes the second alone is asked about, as in `thaw.metrics.areas`.
+    """
+    wanted = [1] if len(classes) == 2 else range(len(classes))
+    return [classes[k] for k in wanted if not 0 < np.count_nonzero(labels == k) < len(labels)]

@@ -4,11 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
+from ruamel.yaml import YAML, YAMLError
 
 from thaw.errors import InputError
 from thaw.params import read_params
@@ -38,19 +38,21 @@ DIALS: dict[str, Any] = {
 }
 """Ten classes, no groups, two folds, one epoch: every stage in about a minute. Far too little training to conclude anything from."""
 
-PROJECT = ("dvc.yaml", "params.yaml", "README.md", "pyproject.toml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore", "src")
+PROJECT = (
+    *("dvc.yaml", "params.yaml", "README.md", "pyproject.toml"),
+    *(".dvcignore", ".gitignore", ".dvc/config", ".dvc/plots", ".dvc/.gitignore", "src"),
+)
 
 
-def run_tour(project: Path, folder: Path, params: Path | None = None) -> None:
+def run_tour(project: Path, folder: Path, params: Path | None = None, dials: Mapping[str, Any] | None = None) -> None:
     """``dvc repro`` and the answer, in ``folder``; a second call runs only what has changed.
 
-    ``params``: a whole params file to run with, instead of this project's with the dials of the tour.
+    ``params``: a whole params file to run with, instead of this project's with the dials of the tour. ``dials``: path -> value, on top.
     """
-    if params is None:
-        copy_project(project, folder, DIALS)
-    else:
+    if params is not None:
         read_params(params)
-        copy_project(project, folder, {}, params)
+    copy_project(project, folder, (DIALS if params is None else {}) | dict(dials or {}), params)
+    read_params(folder / "params.yaml")
     for command in (["dvc", "repro"], ["thaw", "answer"]):
         status = subprocess.run([sys.executable, "-m", *_module(command)], cwd=folder, env=environment(folder)).returncode
         if status:
@@ -81,6 +83,20 @@ def copy_project(project: Path, folder: Path, dials: Mapping[str, Any], params: 
     _git(folder, "add", "--all")
     author = ("-c", "user.name=thaw", "-c", "user.email=thaw@localhost")
     _git(folder, *author, "commit", "--quiet", "--allow-empty", "--message", "thaw tour")
+
+
+def dials_of(settings: Sequence[str]) -> dict[str, Any]:
+    """``split.method=leave_domain_out`` -> path and value, which is read as YAML: ``split.folds=[0, 1]`` is a list."""
+    found = {}
+    for setting in settings:
+        path, equals, value = setting.partition("=")
+        if not (path and equals):
+            raise InputError(f"--set {setting}: is not of the form path=value, such as split.method=leave_domain_out")
+        try:
+            found[path] = YAML(typ="safe", pure=True).load(value)
+        except YAMLError as error:
+            raise InputError(f"--set {setting}: the value is no YAML ({' '.join(str(error).split())})") from None
+    return found
 
 
 def set_dials(file: Path, dials: Mapping[str, Any]) -> None:

@@ -3,22 +3,10 @@
 import re
 from dataclasses import dataclass
 
+from thaw.measures import difference_with_unit, measure_of, size, with_interval
 from thaw.reporting.results import Contrast, Result, Results
 from thaw.reporting.tables import literal
-from thaw.reporting.wording import (
-    counted,
-    difference,
-    duration,
-    measure_of,
-    only_alone,
-    p_value,
-    percent,
-    size,
-    taken_back,
-    times,
-    verdict,
-    with_interval,
-)
+from thaw.reporting.wording import counted, duration, only_alone, p_value, percent, taken_back, times, verdict
 
 
 @dataclass(frozen=True)
@@ -92,7 +80,7 @@ def compare(results: Results, strategy: Result, contrast: Contrast) -> Compariso
     return Comparison(
         ahead=ahead.name,
         behind=behind.name,
-        gain=_with_unit(results.primary, difference(measure, abs(contrast.diff), low, high)),
+        gain=difference_with_unit(measure, abs(contrast.diff), low, high),
         p=p_value(contrast.p_holm),
         clear=contrast.p_holm <= 1 - results.confidence,
         doubt=_doubt(results, contrast),
@@ -107,12 +95,6 @@ def _doubt(results: Results, contrast: Contrast) -> str:
     if not abs(contrast.diff) < contrast.mde:
         return "its interval reaches zero"
     return f"one comparison alone would have detected {size(measure, contrast.mde)} four times in five"
-
-
-def _with_unit(metric: str, text: str) -> str:
-    """``2.1 points of ROC AUC [0.4, 3.9]``: the unit stands between the number and its interval."""
-    value, _, interval = text.partition(" ")
-    return f"{value} {measure_of(metric).unit} {interval}".rstrip()
 
 
 def cost_sentence(results: Results) -> str:

@@ -1,109 +1,157 @@
-"""report.html: the Markdown report as one file that needs nothing else, on a phone, on paper, by day and by night."""
+"""report.html: the document as one file that needs nothing else. Nothing in it is code but one script, which is named by its hash."""
 
 import base64
+import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from jinja2 import Environment, StrictUndefined
 from markdown_it import MarkdownIt
-from markdown_it.token import Token
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-TEMPLATE = """<!doctype html>
+from thaw.reporting.blocks import Block, Document, Folded, OnPage, Picture, Section, Table
+from thaw.reporting.script import SCRIPT
+from thaw.reporting.style import STYLE
+from thaw.reporting.tables import breakable, unbroken
+
+TEMPLATE = """\
+<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<meta http-equiv="Content-Security-Policy" content="{{ policy }}">
 <title>{{ title }}</title>
 <style>
-:root { --ink: #1c1e21; --soft: #5a5f68; --line: #dcdfe4; --page: #ffffff; --card: #eef4f9; --accent: #0072b2; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e8ec; --soft: #a4abb6; --line: #3a3f47; --page: #16181c; --card: #1d2731; --accent: #56b4e9; }
-}
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 46rem; color: var(--ink); background: var(--page);
-  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; overflow-wrap: break-word; }
-h1 { font-size: 1.8rem; line-height: 1.2; margin: .5rem 0 1rem; }
-h2 { font-size: 1.3rem; margin: 2.8rem 0 .7rem; padding-top: .8rem; border-top: 1px solid var(--line); }
-h3 { font-size: 1rem; margin: 1.8rem 0 .4rem; }
-h1 + p { color: var(--soft); }
-h2:first-of-type { border: 0; margin-top: 1.2rem; padding-top: 0; }
-h2:first-of-type + ul { margin: 0; padding: 1rem 1.2rem; list-style: none; background: var(--card);
-  border-left: 4px solid var(--accent); border-radius: 0 6px 6px 0; }
-h2:first-of-type + ul li + li { margin-top: .6rem; }
-code { font: .9em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
-.scroll { overflow-x: auto; margin: 1rem 0; }
-.scroll:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
-table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; min-width: 100%; }
-th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
-th { font-weight: 600; color: var(--soft); vertical-align: bottom; }
-td { white-space: nowrap; }
-th:first-child, td:first-child { position: sticky; left: 0; background: var(--page); padding-left: 0; }
-td:nth-child(2)[style*="left"] { white-space: normal; min-width: 12rem; }
-img { display: block; max-width: 100%; height: auto; margin: 1.2rem auto .4rem; background: #ffffff; border-radius: 4px; }
-p:has(> img) + p { margin-top: 0; font-size: .88rem; line-height: 1.45; color: var(--soft); }
-p:has(> img) + p > em { font-style: normal; }
-@media print {
-  body { max-width: none; padding: 0; font-size: 10pt; color: #000; background: #fff; }
-  h2, h3 { break-after: avoid; }
-  tr, img { break-inside: avoid; }
-  .scroll { overflow: visible; }
-  table { font-size: 7pt; }
-  th, td { padding: .2rem .3rem; }
-  th:first-child, td:first-child { position: static; }
-}
-</style>
+{{ style }}</style>
 </head>
 <body>
-<main>
-{{ body }}</main>
+<a class="skip" href="#content">Skip to the report</a>
+<header>
+<h1>{{ title }}</h1>
+{{ opening }}</header>
+<nav aria-label="Contents">
+<ol>
+{% for section in sections %}<li><a href="#{{ section.id }}">{{ section.heading }}</a></li>
+{% endfor %}</ol>
+</nav>
+<main id="content" tabindex="-1">
+{% for section in sections %}<section id="{{ section.id }}" aria-labelledby="{{ section.id }}-heading">
+<h2 id="{{ section.id }}-heading">{{ section.heading }}</h2>
+{{ section.body }}</section>
+{% endfor %}</main>
+<script>{{ script }}</script>
 </body>
 </html>
 """
+NARROW = 360  # px: a figure that a phone shows as it is; of a wider one it shows a part, so that letters stay readable
+SORTABLE = 3  # rows from which on sorting is of use
+MARKDOWN = MarkdownIt("commonmark", {"html": False})
 
 
-def page(text: str, title: str, images: Mapping[str, bytes]) -> str:
-    """HTML of the Markdown ``text``; ``images`` holds the PNG of every address that it shows."""
-    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-    tokens = markdown.parse(text)
-    for token in tokens:
-        _inline(token.children or [], images)
-    body = _scrolling(markdown.renderer.render(tokens, markdown.options, {}), list(_table_names(tokens)))
+def page(document: Document, pictures: Mapping[str, bytes]) -> str:
+    """HTML of the document; ``pictures`` holds the PNG of every `Picture` in it."""
+    writer = Writer(pictures)
+    sections = [writer.section(section) for section in document.sections]
     environment = Environment(undefined=StrictUndefined, autoescape=True, keep_trailing_newline=True)
-    return environment.from_string(TEMPLATE).render(title=title, body=Markup(body))
-
-
-def _inline(tokens: list[Token], images: Mapping[str, bytes]) -> None:
-    """Put the picture itself where its address stands."""
-    for token in tokens:
-        if token.type == "image":
-            picture = images[str(token.attrs["src"])]
-            token.attrs["src"] = f"data:image/png;base64,{base64.b64encode(picture).decode('ascii')}"
-            token.attrs["width"] = str(png_width(picture) * 2 // 3)  # drawn at 150 dots an inch: the same letters in every figure
-
-
-def png_width(picture: bytes) -> int:
-    """Pixels, from the header chunk that opens every PNG."""
-    return int.from_bytes(picture[16:20], "big")
-
-
-def _table_names(tokens: Sequence[Token]) -> Iterator[str]:
-    """``Table 2: Leaderboard``, after the heading above it, for those who cannot see where it stands."""
-    heading, number = "", 0
-    for before, token in zip([None, *tokens], tokens, strict=False):
-        if before is not None and before.type == "heading_open":
-            heading = "".join(child.content for child in token.children or [])
-        if token.type == "table_open":
-            number += 1
-            yield f"Table {number}: {heading}" if heading else f"Table {number}"
-
-
-def _scrolling(body: str, names: Sequence[str]) -> str:
-    """Wide tables scroll by themselves, by keyboard too, instead of stretching the page. Text cannot hold these tags: it is escaped."""
-    labels = iter(names)
-    opened = re.sub(
-        "<table>", lambda _: f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(next(labels))}"><table>', body
+    return environment.from_string(TEMPLATE).render(
+        title=document.title,
+        policy=policy(SCRIPT),
+        style=Markup(STYLE),
+        script=Markup(SCRIPT),
+        opening=prose(document.opening),
+        sections=sections,
     )
-    return opened.replace("</table>", "</table></div>")
+
+
+def policy(script: str) -> str:
+    """Nothing is loaded from anywhere, and no script runs but this one."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return (
+        f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def prose(text: str) -> Markup:
+    return Markup(MARKDOWN.render(unbroken(text)))
+
+
+def phrase(text: str) -> Markup:
+    """Markdown of one line, without a paragraph around it."""
+    return Markup(MARKDOWN.renderInline(text))
+
+
+class Writer:
+    """Blocks -> HTML. Counts the tables, so that each has a name for those who cannot see where it stands."""
+
+    def __init__(self, pictures: Mapping[str, bytes]) -> None:
+        self.pictures = pictures
+        self.tables = 0
+
+    def section(self, section: Section) -> dict[str, Markup | str]:
+        return {"id": slug(section.heading), "heading": phrase(section.heading), "body": self.blocks(section.blocks, section.heading)}
+
+    def blocks(self, blocks: Sequence[Block], heading: str) -> Markup:
+        return Markup("").join(self.block(block, heading) for block in blocks)
+
+    def block(self, block: Block, heading: str) -> Markup:
+        match block:
+            case str():
+                return prose(block)
+            case Table():
+                self.tables += 1
+                return table_html(block, f"Table {self.tables}: {heading}")
+            case Picture():
+                return picture_html(block, self.pictures[block.name])
+            case Folded():
+                inside = self.blocks(block.blocks, block.summary)
+                return Markup("<details>\n<summary>{}</summary>\n{}</details>\n").format(block.summary, inside)
+            case OnPage():
+                return block.html + Markup("\n")
+
+
+def slug(heading: str) -> str:
+    """Address of a section: ``what-was-trained``."""
+    return re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-")
+
+
+def picture_html(picture: Picture, png: bytes) -> Markup:
+    """Drawn at 150 dots an inch, shown at 100: the same letters in every figure."""
+    width, height = (size * 2 // 3 for size in png_size(png))
+    source = f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+    image = Markup('<img src="{}" alt="{}" width="{}" height="{}">').format(source, picture.alt, width, height)
+    if width > NARROW:
+        image = Markup('<div class="scroll wide" tabindex="0" role="region" aria-label="Figure: {}">{}</div>').format(picture.name, image)
+    return Markup("<figure>\n{}\n<figcaption>{}</figcaption>\n</figure>\n").format(image, phrase(picture.caption))
+
+
+def png_size(picture: bytes) -> tuple[int, int]:
+    """Width and height in pixels, from the header chunk that opens every PNG."""
+    return int.from_bytes(picture[16:20], "big"), int.from_bytes(picture[20:24], "big")
+
+
+def table_html(table: Table, name: str) -> Markup:
+    """Wide tables scroll by themselves, by keyboard too, instead of stretching the page."""
+    head = [Markup('<th scope="col"{}>{}</th>').format(_class(table, i), phrase(text)) for i, text in enumerate(table.header)]
+    rows = [
+        [
+            Markup('<th scope="row">{}</th>').format(breakable(phrase(cells[0])) if cells[0].startswith("`") else phrase(cells[0])),
+            *(Markup("<td{}>{}</td>").format(_class(table, i), phrase(text)) for i, text in enumerate(cells[1:], 1)),
+        ]
+        for cells in table.rows
+    ]
+    if table.sketches is not None:
+        head.insert(table.texts, Markup('<th scope="col" class="sketch">{}</th>').format(table.sketches.header))
+        for cells, sketch in zip(rows, table.sketches.cells, strict=True):
+            cells.insert(table.texts, Markup('<td class="sketch">{}</td>').format(sketch))
+    body = Markup("").join(Markup("<tr>{}</tr>\n").format(Markup("").join(cells)) for cells in rows)
+    kind = Markup(' class="sortable"') if len(rows) >= SORTABLE else Markup("")
+    inside = Markup("<table{}>\n<thead><tr>{}</tr></thead>\n<tbody>\n{}</tbody></table>").format(kind, Markup("").join(head), body)
+    return Markup('<div class="scroll" tabindex="0" role="region" aria-label="{}">{}</div>\n').format(name, inside)
+
+
+def _class(table: Table, column: int) -> Markup:
+    if table.numeric(column):
+        return Markup(' class="number"')
+    return Markup(' class="words"') if column else Markup("")

@@ -10,8 +10,9 @@ from typing import Any
 
 from thaw.errors import InputError
 from thaw.files import read_json
-from thaw.reporting.wording import measure_of
-from thaw.runs import COSTS, HEADS, RUNS, Identity, Record, read_cost, read_record
+from thaw.measures import measure_of
+from thaw.reporting.findings import Findings, read_findings
+from thaw.runs import CONTROLS, COSTS, HEADS, RUNS, Identity, Record, read_cost, read_record
 
 Row = dict[str, str]
 Pair = tuple[str, str]  # backbone, strategy
@@ -37,6 +38,22 @@ class Contrast:
     hi: float
     p_holm: float
     mde: float  # the true difference that this comparison, alone, detects four times in five
+    p_better: float = math.nan  # share of the resamples in which the strategy is the better one
+    p_permutation_holm: float = math.nan  # groups change sides; corrected as p_holm is
+    p_mcnemar: float = math.nan  # takes images for independent
+    p_delong: float = math.nan  # takes images for independent
+    sentence: str = ""  # the comparison in plain words
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one model: its own training, and what that needs: the features of its training images, the probe that it starts from."""
+
+    seconds: float
+    images: int  # through the network, repeats included
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.seconds + other.seconds, self.images + other.images)
 
 
 @dataclass(frozen=True)
@@ -62,7 +79,7 @@ class Result:
     pooled: dict[str, Any]
     folds: dict[int, dict[str, Any]]
     records: list[Record]  # in the order of the folds, never empty
-    seconds: list[float]  # per model, features (and the probe that it starts from) included, in the order of the folds
+    costs: list[Cost]  # of each model, in the order of the folds
 
     @property
     def name(self) -> str:
@@ -93,8 +110,18 @@ class Result:
         return "features included" if self.strategy in ON_FEATURES else ""
 
     @property
+    def seconds(self) -> list[float]:
+        """Per model, features (and the probe that it starts from) included, in the order of the folds."""
+        return [cost.seconds for cost in self.costs]
+
+    @property
     def typical_seconds(self) -> float:
         return median(self.seconds)
+
+    @property
+    def typical_images(self) -> int:
+        """Images through the network for one model: a cost that is the same on every machine."""
+        return round(median(cost.images for cost in self.costs))
 
     def estimate(self, metric: str) -> Estimate:
         return self.estimates.get(metric, Estimate(math.nan, math.nan, math.nan))
@@ -123,6 +150,8 @@ class Results:
     winner: Result
     runner_up: Result | None
     leakage: dict[str, Any]
+    undefined: list[str]  # classes whose ROC AUC against the rest is undefined, in the folds together
+    findings: Findings
 
     @property
     def candidates(self) -> list[Result]:
@@ -134,12 +163,28 @@ class Results:
 
     @property
     def controls(self) -> list[Result]:
-        return [r for r in self.ranked if r.control]
+        """What no one would use. Networks that see the wrong pixels on purpose are left to a section of their own."""
+        return [r for r in self.ranked if r.control and r.backbone not in self.mismatched]
+
+    @property
+    def mismatched(self) -> set[str]:
+        """Backbones whose preprocessing is wrong on purpose: on them heads are controls too."""
+        return {r.backbone for r in self.ranked if r.control and r.strategy not in CONTROLS}
+
+    @property
+    def shown(self) -> list[Result]:
+        """Candidates and controls, best first."""
+        return [r for r in self.ranked if r.backbone not in self.mismatched]
 
     @property
     def units(self) -> str:
         """What is resampled, plural: "inferred modules", or "images" where the data knows no groups."""
         return f"{self.group_name}s" if self.grouped else "images"
+
+    @property
+    def domains_left_out(self) -> bool:
+        """Whether each fold trains on one domain alone and is tested on the others."""
+        return self.leakage.get("method") == "leave_domain_out"
 
     @property
     def comparisons(self) -> int:
@@ -182,7 +227,9 @@ def read_results(runs: list[tuple[str, str, int]], scratch: list[str], root: Pat
         reference=_find(ranked, metrics, "reference"),
         winner=_find(ranked, metrics, "winner"),
         runner_up=_find(ranked, metrics, "runner_up") if metrics["runner_up"] else None,
-        leakage=_json(root / "reports/leakage.json", "split"),
+        leakage=_json(root / "reports/leakage.json", "audit"),
+        undefined=metrics.get("undefined_classes", {}).get("pooled", {}).get("names", []),
+        findings=read_findings(root),
     )
 
 
@@ -200,13 +247,20 @@ def _gather(
         strategy=pair[1],
         scratch=pair[1] in scratch,
         estimates={row["metric"]: Estimate(*_numbers(row, "value", "lo", "hi")) for row in leaderboard},
-        contrasts={row["metric"]: Contrast(*_numbers(row, "diff", "lo", "hi", "p_holm", "mde")) for row in contrasts},
+        contrasts={row["metric"]: _contrast(row) for row in contrasts},
         curves=_curves(curves),
         pooled=metrics["pooled"][name],
         folds={int(fold): figures for fold, figures in metrics["folds"][name].items()},
         records=records,
-        seconds=[_seconds(identity, _start(record), root) for identity, record in zip(identities, records, strict=True)],
+        costs=[_cost(identity, _start(record), root) for identity, record in zip(identities, records, strict=True)],
     )
+
+
+def _contrast(row: Row) -> Contrast:
+    """Tests that an evaluation did not make are NaN."""
+    known = _numbers(row, "diff", "lo", "hi", "p_holm", "mde")
+    further = _numbers(row, "p_better", "p_permutation_holm", "p_mcnemar", "p_delong")
+    return Contrast(*known, *further, sentence=row.get("sentence") or "")
 
 
 def _ranked(results: list[Result], primary: str) -> list[Result]:
@@ -242,7 +296,7 @@ def _curves(rows: Iterable[Row]) -> list[Curve]:
 
 
 def _numbers(row: Row, *columns: str) -> list[float]:
-    return [float(row[column] or "nan") for column in columns]
+    return [float(row.get(column) or "nan") for column in columns]
 
 
 def _by_pair(path: Path) -> dict[Pair, list[Row]]:
@@ -272,17 +326,17 @@ def _start(record: Record) -> str | None:
     return record.inputs.get("settings", {}).get("start")
 
 
-def _seconds(identity: Identity, start: str | None, root: Path) -> float:
+def _cost(identity: Identity, start: str | None, root: Path) -> Cost:
     """What one model costs: its training; for a head on features their extraction from its training images; a probe that it starts from."""
     if not identity.cost_file(root / COSTS).exists():
         raise InputError(f"costs/{identity}.json is missing; run `dvc repro evaluate`")
-    cost = read_cost(identity, root / COSTS)
-    seconds = float(cost["seconds"])
+    own = read_cost(identity, root / COSTS)
+    cost = Cost(float(own["seconds"]), int(own["images_seen"]))
     if identity.strategy in ON_FEATURES:
-        seconds += cost["images_seen"] * _seconds_an_image(identity.backbone, root)
+        cost += Cost(cost.images * _seconds_an_image(identity.backbone, root), 0)
     if start == PROBE:
-        seconds += _seconds(Identity(identity.backbone, PROBE, identity.fold), None, root)
-    return seconds
+        cost += _cost(Identity(identity.backbone, PROBE, identity.fold), None, root)
+    return cost
 
 
 def _seconds_an_image(backbone: str, root: Path) -> float:

@@ -1,93 +1,34 @@
-"""Numbers and verdicts in plain words: one place for names of metrics, units, rounding and direction."""
+"""Verdicts, p, seconds and counts in plain words. How figures are written is `thaw.measures`'."""
 
 import math
-from dataclasses import dataclass
 from typing import Literal
 
-from thaw.errors import InputError, nearest
+from thaw.measures import MEASURES, NOTHING, Measure, number
 
 Verdict = Literal["better", "worse", "none", "unknown"]
-NOTHING = "—"  # an undefined figure
 
 
-@dataclass(frozen=True)
-class Measure:
-    """How a metric is shown. ``in_points``: differences are given in hundredths, as people say them."""
-
-    name: str
-    higher_is_better: bool = True
-    in_points: bool = True
-
-    @property
-    def scale(self) -> float:
-        return 100.0 if self.in_points else 1.0
-
-    @property
-    def unit(self) -> str:
-        return f"points of {self.name}" if self.in_points else f"of {self.name}"
-
-
-MEASURES = {
-    "roc_auc": Measure("ROC AUC"),
-    "roc_auc_within": Measure("ROC AUC within folds"),
-    "pr_auc": Measure("PR AUC"),
-    "balanced_accuracy": Measure("balanced accuracy"),
-    "accuracy": Measure("accuracy"),
-    "weighted_accuracy": Measure("weighted accuracy"),
-    "precision_macro": Measure("precision (macro)"),
-    "recall_macro": Measure("recall (macro)"),
-    "f1_macro": Measure("F1 (macro)"),
-    "log_loss": Measure("log loss", higher_is_better=False, in_points=False),
-    "brier": Measure("Brier score", higher_is_better=False, in_points=False),
-}
-
-
-def measure_of(metric: str) -> Measure:
-    """Raises `InputError` for a metric that the report cannot name."""
-    if metric not in MEASURES:
-        raise InputError(f"the report knows no metric {metric!r}; {nearest(metric, MEASURES)}")
-    return MEASURES[metric]
-
-
-def number(value: float | int | None, decimals: int = 3) -> str:
-    """Fixed decimals, a true minus sign, no negative zero; a dash for None and NaN."""
-    if value is None or not math.isfinite(value):
-        return NOTHING
-    text = f"{value:,.{decimals}f}"
-    return text.lstrip("-") if float(text.replace(",", "")) == 0 else text.replace("-", "−")
-
-
-def with_interval(value: float, lo: float, hi: float, at_least: int, scale: float = 1.0) -> str:
-    """``0.842 [0.801, 0.878]``; more decimals where the interval is so narrow that it would vanish in rounding."""
-    if math.isnan(value):
-        return NOTHING
-    decimals = _decimals((hi - lo) * scale / 2, at_least)
-    interval = f" [{number(lo * scale, decimals)}, {number(hi * scale, decimals)}]" if not math.isnan(lo + hi) else ""
-    return number(value * scale, decimals) + interval
-
-
-def _decimals(half_width: float, at_least: int) -> int:
-    """As many as show the first digit of the half width, within ``at_least`` and two more."""
-    if not half_width > 0:
-        return at_least
-    return min(max(math.ceil(-math.log10(half_width)), at_least), at_least + 2)
-
-
-def difference(measure: Measure, diff: float, lo: float, hi: float) -> str:
-    """``2.1 [0.4, 3.9]`` in points, or in the metric's own unit with three decimals."""
-    return with_interval(diff, lo, hi, 1 if measure.in_points else 3, measure.scale)
-
-
-def size(measure: Measure, amount: float) -> str:
-    """A size without a sign: ``2.8 points``, or ``0.031`` where the metric has its own unit."""
-    text = number(abs(amount) * measure.scale, 1 if measure.in_points else 3)
-    return f"{text} points" if measure.in_points and text != NOTHING else text
+def name_of(metric: str) -> str:
+    """The name of any figure, of one that the report does not know too."""
+    return MEASURES[metric].name if metric in MEASURES else metric.replace("_", " ")
 
 
 def p_value(p: float) -> str:
     if math.isnan(p):
         return "Holm p unknown"
     return "Holm p < 0.001" if p < 0.001 else f"Holm p = {p:.3f}"
+
+
+def short_p(p: float) -> str:
+    """For a column of p."""
+    return "< 0.001" if p < 0.001 else number(p)
+
+
+def probability(share: float) -> str:
+    """``97 %``; never 0 or 100 %, which a finite number of resamples cannot show. A dash for NaN."""
+    if math.isnan(share):
+        return NOTHING
+    return "> 99 %" if share > 0.995 else "< 1 %" if share < 0.005 else f"{100 * share:.0f} %"
 
 
 def verdict(measure: Measure, diff: float, p_holm: float, confidence: float) -> Verdict:

@@ -1,119 +1,80 @@
-"""Stage evaluate: every run's predictions and the test labels -> reports/{metrics.json,leaderboard.csv,contrasts.csv,curves.csv}.
+"""Stage evaluate: every run's predictions and the test labels -> the figures of the answer and their tables, in reports/.
 
-The only stage that sees test labels. It reads the runs that params.yaml asks for, never what happens to lie in runs/.
+The only stage that measures on test labels (`gallery` shows errors afterwards). It reads the runs that params.yaml asks for, never what
+happens to lie in runs/.
 """
 
 import sys
 from collections.abc import Collection
 from pathlib import Path
-from zipfile import BadZipFile
 
-import numpy as np
 import pandas as pd
-from jaxtyping import Int
 
-from thaw import leaderboard
-from thaw.errors import InputError, exit_with_one_line
+from thaw import breakdown, claims, contrasts, leaderboard, learning, mismatch, questions, shift, summary
+from thaw.errors import exit_with_one_line
 from thaw.files import write_json, write_with
-from thaw.index import Dataset, labels_of, read_dataset, read_index
-from thaw.leaderboard import Candidate, FoldPredictions, Images
+from thaw.index import Dataset
+from thaw.leaderboard import Candidate, Scored
 from thaw.metrics import Criterion
-from thaw.params import CONTROLS, HEADS, read_params
-from thaw.runs import RUNS, Identity, Predictions, read_predictions
-from thaw.splits import TEST, VAL, read_splits, rows_of
+from thaw.params import CONTROLS, HEADS, Params, read_params
+from thaw.runs import RUNS, Identity
+from thaw.samples import Design, Images, read_design, read_fold, samples
 
-INDEX = Path("data/index.csv")
-DATASET = Path("data/dataset.json")
-SPLITS = Path("data/splits.csv")
 REPORTS = Path("reports")
 
 
 def main() -> None:
     params = read_params()
-    dataset, index, splits = read_dataset(DATASET), read_index(INDEX), read_splits(SPLITS)
-    check_splits(splits, index, params.split.folds)
-    images = images_of(index, splits, dataset)
+    design = read_design(params.split.folds)
+    images = samples(design)
     asked = params.runs()
     warn_of_stale_folders({Identity(*run).folder() for run in asked})
-    pairs = list(dict.fromkeys((backbone, strategy) for backbone, strategy, _ in asked))
-    candidates = [
-        read_candidate(backbone, strategy, params.split.folds, images, splits, params.evaluate.threshold) for backbone, strategy in pairs
-    ]
+    mistaken = {name for name, backbone in params.backbones.items() if backbone.mismatch is not None}
     settings = params.evaluate
-    scored = leaderboard.score(candidates, images, settings.bootstrap, settings.seed)
+    pairs = list(dict.fromkeys((backbone, strategy) for backbone, strategy, _ in asked))
+    candidates = [read_candidate(b, s, s in CONTROLS or b in mistaken, design, images, settings.threshold) for b, s in pairs]
+    scored = leaderboard.score(candidates, images, settings.seed)
     reference = next(e for e in scored if e.candidate.name == f"{settings.reference_backbone}/{settings.reference}")
     ranked = leaderboard.rank(scored, settings.primary)
-    contrasts = leaderboard.contrasts(ranked, reference, settings.confidence)
+    compared = contrasts.table(ranked, reference, images, settings.confidence, settings.bootstrap, settings.seed)
     write_table(leaderboard.leaderboard(ranked, images, settings.confidence), REPORTS / "leaderboard.csv")
-    write_table(contrasts, REPORTS / "contrasts.csv")
-    write_table(leaderboard.curves(ranked, images), REPORTS / "curves.csv")
-    about = describe(dataset, images, settings.primary, settings.confidence)
+    write_table(compared, REPORTS / "contrasts.csv")
+    write_table(breakdown.curves(ranked, images), REPORTS / "curves.csv")
+    write_table(breakdown.reliability(ranked, images), REPORTS / "reliability.csv")
+    write_table(breakdown.operating(ranked, images), REPORTS / "operating.csv")
+    write_table(breakdown.by_group(ranked if design.dataset.grouped else [], images), REPORTS / "groups.csv")
+    about = describe(design.dataset, images, settings.primary, settings.confidence)
     figures = leaderboard.figures_by_candidate(ranked, images)
-    write_json(REPORTS / "metrics.json", about | leaderboard.podium(ranked, reference) | figures)
-    for remark in leaderboard.remarks(ranked, contrasts, settings.bootstrap, settings.confidence):
+    everything = about | leaderboard.podium(ranked, reference) | figures
+    write_json(REPORTS / "metrics.json", everything)
+    write_json(REPORTS / "summary.json", summary.summary(everything, {e.candidate.name for e in ranked if e.candidate.control}))
+    write_answers(params, design, images, ranked, reference)
+    for remark in contrasts.remarks(ranked, compared, images, settings.bootstrap, settings.confidence):
         print(f"thaw: {remark}", file=sys.stderr)
 
 
-def images_of(index: pd.DataFrame, splits: pd.DataFrame, dataset: Dataset) -> Images:
-    """Raises `InputError` where all labels are the same: there is nothing to tell apart."""
-    labels = labels_of(index, dataset.classes)
-    if len(np.unique(labels)) < 2:
-        raise InputError(f"{INDEX}: all images are of one class, {index['label'][0]!r}; check data.source and its labels")
-    confidence = index["weight"].to_numpy(dtype=np.float64) if dataset.weighted else None
-    return Images(labels, splits["fold"].to_numpy(dtype=np.int64), index["group"].tolist(), confidence, dataset.classes)
+def write_answers(params: Params, design: Design, images: Images, ranked: list[Scored], reference: Scored) -> None:
+    """Tables of what else the runs can tell; of questions that params.yaml does not ask, the header alone."""
+    settings, grouped = params.evaluate, design.dataset.grouped
+    shares = params.learning_runs(grouped)
+    points = learning.points(design, images, shares, ranked, settings.threshold, settings.seed, params.finetune.seed)
+    sides = questions.both_domains(design, images, ranked, settings.threshold, settings.seed)
+    twins = questions.twins(params.backbones, params.features.backbones)
+    asked = questions.measured(settings.primary, settings.reference_backbone, ranked, points, sides)
+    write_table(learning.table(points, reference.candidate.name, settings.confidence), REPORTS / "learning.csv")
+    write_table(shift.table(sides, settings.confidence), REPORTS / "shift.csv")
+    write_table(mismatch.table(ranked, twins, settings.confidence), REPORTS / "mismatch.csv")
+    write_json(REPORTS / "claims.json", claims.findings(asked, settings.confidence))
 
 
-def check_splits(splits: pd.DataFrame, index: pd.DataFrame, folds: list[int]) -> None:
-    """Raises `InputError` unless the rows are those of the index, each tested once: in its fold."""
-    mend = "run `dvc repro -f split`"
-    columns = [f"role_{fold}" for fold in folds]
-    if missing := [c for c in ["id", "fold", *columns] if c not in splits]:
-        raise InputError(f"{SPLITS}: has no column {missing[0]!r}; {mend}")
-    if splits["id"].tolist() != index["id"].tolist():
-        raise InputError(f"{SPLITS}: does not list the images of {INDEX} in their order; {mend}")
-    tested = (splits[columns] == TEST).to_numpy()
-    wrong = (tested != (splits["fold"].to_numpy()[:, None] == np.array(folds))).any(axis=1) | (tested.sum(axis=1) != 1)
-    if wrong.any():
-        name = splits["id"][int(np.argmax(wrong))]
-        raise InputError(f"{SPLITS}: image {name!r} is not tested exactly once, in its own fold; {mend}")
-
-
-def read_candidate(backbone: str, strategy: str, folds: list[int], images: Images, splits: pd.DataFrame, criterion: Criterion) -> Candidate:
-    runs = [read_fold(Identity(backbone, strategy, fold), splits, len(images.classes)) for fold in folds]
-    probabilities, predicted, thresholds = leaderboard.pool(runs, images, criterion)
-    return Candidate(backbone, strategy, kind_of(strategy), strategy in CONTROLS, probabilities, predicted, thresholds)
+def read_candidate(backbone: str, strategy: str, control: bool, design: Design, images: Images, criterion: Criterion) -> Candidate:
+    runs = [Identity(backbone, strategy, fold) for fold in design.folds]
+    folds = [read_fold(design, run.folder(), run.fold, f"run `dvc repro -f {stage_of(run)}`") for run in runs]
+    return Candidate(backbone, strategy, kind_of(strategy), control, leaderboard.pool(folds, images, criterion))
 
 
 def kind_of(strategy: str) -> str:
     return "head" if strategy in (*HEADS, *CONTROLS) else "finetune"
-
-
-def read_fold(run: Identity, splits: pd.DataFrame, classes: int) -> FoldPredictions:
-    """One run's logits by row of the index. Raises `InputError` where they are not those of the split's validation and test images."""
-    file, mend = run.folder() / "predictions.npz", f"run `dvc repro -f {stage_of(run)}`"
-    try:
-        predictions = read_predictions(run.folder())
-    except FileNotFoundError:
-        raise InputError(f"{file}: is missing; {mend}") from None
-    except (BadZipFile, EOFError, KeyError, OSError, ValueError) as error:
-        raise InputError(f"{file}: cannot be read ({' '.join(str(error).split())}); {mend}") from None
-    if predictions.logits.ndim != 2 or predictions.logits.shape[1] != classes or not np.isfinite(predictions.logits).all():
-        raise InputError(f"{file}: logits are not finite numbers of shape (images, {classes}), got {predictions.logits.shape}; {mend}")
-    val, test = (_places(predictions, splits, run.fold, role, file, mend) for role in (VAL, TEST))
-    val_rows, test_rows = (rows_of(splits, run.fold, role) for role in (VAL, TEST))
-    return FoldPredictions(val_rows, predictions.logits[val], test_rows, predictions.logits[test])
-
-
-def _places(predictions: Predictions, splits: pd.DataFrame, fold: int, role: str, file: Path, mend: str) -> Int[np.ndarray, " n"]:
-    """Where in the predictions the images of a role stand, in the order of the split."""
-    mine = np.flatnonzero(predictions.split == role)
-    wanted = splits["id"].iloc[rows_of(splits, fold, role)].to_numpy(dtype=str)
-    found = predictions.id[mine]
-    if len(found) != len(wanted) or not np.array_equal(np.sort(found), np.sort(wanted)):
-        odd = sorted(set(found.tolist()) ^ set(wanted.tolist()))
-        example = f", for example {odd[0]!r}" if odd else ", some stand twice"
-        raise InputError(f"{file}: {role} images are not those of {SPLITS} in fold {fold}{example}; {mend}")
-    return mine[np.argsort(found)[np.argsort(np.argsort(wanted))]]
 
 
 def stage_of(run: Identity) -> str:
@@ -131,16 +92,18 @@ def warn_of_stale_folders(asked: Collection[Path]) -> None:
 
 
 def describe(dataset: Dataset, images: Images, primary: str, confidence: float) -> dict[str, object]:
-    """The part of metrics.json that says what was compared."""
+    """The part of metrics.json that says what was compared. ``samples`` are more than ``n`` where images are tested by several models."""
     return {
         "dataset": dataset.name,
         "classes": dataset.classes,
-        "n": len(images.labels),
+        "n": len(set(images.row.tolist())),
+        "samples": len(images.labels),
         "groups": len(set(images.groups)),
         "grouped": dataset.grouped,
         "group_name": dataset.group_name,
         "primary": primary,
         "confidence": confidence,
+        "undefined_classes": leaderboard.undefined_classes(images),
     }
 
 

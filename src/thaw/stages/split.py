@@ -1,26 +1,33 @@
-"""split: index -> data/splits.csv, and the leak audit of that split in reports/leakage.json."""
+"""split: index -> data/splits.csv. What that split lets through is for `audit` to say."""
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from thaw.errors import exit_with_one_line
-from thaw.files import write_json
-from thaw.folding import make_splits
+from thaw.folding import leave_domains_out, make_splits
 from thaw.index import labels_of, read_dataset, read_index
-from thaw.leakage import audit
-from thaw.params import read_params
+from thaw.params import Split, read_params
 from thaw.splits import write_splits
 
 
 def main() -> None:
     params = read_params()
-    method, validation, seed = params.split.method, params.split.validation, params.split.seed
     index, dataset = read_index(Path("data/index.csv")), read_dataset(Path("data/dataset.json"))
-    labels = labels_of(index, dataset.classes)
-    splits = make_splits(labels, index["group"].to_numpy(), index["id"].tolist(), method, len(params.split.folds), validation, seed)
-    found = audit(index, dataset, splits, method, validation, seed)
+    splits = split(index, labels_of(index, dataset.classes), params.split)
     write_splits(splits, Path("data/splits.csv"))
-    write_json(Path("reports/leakage.json"), found)
-    print("split:", *found["words"])
+    groups = f" in {index['group'].nunique():,} groups" if dataset.grouped else ""
+    print(f"split: {len(index):,} images{groups} -> {len(params.split.folds)} folds, {params.split.method}")
+
+
+def split(index: pd.DataFrame, labels: np.ndarray, dials: Split) -> pd.DataFrame:
+    """The table of `thaw.splits`. Raises `InputError` where the data cannot fill the folds."""
+    groups, ids, n_folds = index["group"].to_numpy(), index["id"].tolist(), len(dials.folds)
+    if dials.method == "leave_domain_out":
+        domains = index["domain"].to_numpy()
+        return leave_domains_out(labels, groups, domains, ids, n_folds, dials.validation, dials.inside, dials.seed)
+    return make_splits(labels, groups, ids, dials.method, n_folds, dials.validation, dials.seed)
 
 
 if __name__ == "__main__":

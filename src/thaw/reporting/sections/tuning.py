@@ -1,22 +1,23 @@
 """How much each strategy was tuned, and whether its optimum lies on the edge of what was tried: who had more trials had more luck."""
 
+from collections.abc import Sequence
 from math import prod
 
+from thaw.measures import NOTHING
+from thaw.reporting.blocks import Block, Table
 from thaw.reporting.results import Result, Results
-from thaw.reporting.tables import code, literal, table
-from thaw.reporting.wording import NOTHING, counted
+from thaw.reporting.tables import code, literal
+from thaw.reporting.wording import counted
 from thaw.runs import Record
 
 
-def budget(results: Results) -> list[str]:
-    """Blocks of Markdown: one sentence or two, and a row for each candidate."""
+def tuning_budget(results: Results, drawn: Sequence[str]) -> list[Block]:
+    """A sentence or two, and a row for each candidate that was tuned."""
     rows = [[code(r.name), str(trials_of(r.records[0])), _chosen(r), _edges(r)] for r in results.candidates if trials_of(r.records[0]) > 1]
     untuned = [code(r.name) for r in results.candidates if trials_of(r.records[0]) == 1]
-    blocks = []
+    blocks: list[Block] = []
     if rows:
-        blocks.append(
-            table(["strategy", "trials in each fold", "chosen, fold by fold", "on the edge of what was tried"], rows, text_columns=1)
-        )
+        blocks.append(Table(["strategy", "trials in each fold", "chosen, fold by fold", "on the edge of what was tried"], rows, notes=2))
     if untuned:
         blocks.append(
             f"One trial, as params.yaml has it: {', '.join(untuned)}. With `tune.trials` every fine-tuned strategy gets the same number."

@@ -1,0 +1,92 @@
+"""What keeping the activations of frozen blocks saves: epochs of `gradual`'s first phase beside an epoch of `full`, in one process.
+
+    python -m bench.frozen_prefix            # in a project where `dvc repro prepare split` has run; a few minutes
+
+Prints a Markdown table of ratios, each to the epoch of `full` of the same round, since seconds on a shared machine mean little.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from thaw.allocator import keep_freed_memory
+from thaw.backbones import ordered_blocks
+from thaw.cells import Cell, assemble
+from thaw.finetune import Observer, train
+from thaw.inputs import Material
+from thaw.params import Phase, read_params
+from thaw.runs import Identity
+from thaw.strategies import resolve
+
+WAYS = ("kept", "kept, views: 1", "recomputed")
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--rounds", type=int, default=3)
+    asked.add_argument("--epochs", type=int, default=5)
+    asked.add_argument("--images", type=int, default=512)
+    dials = asked.parse_args()
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # as the stage does
+    keep_freed_memory()
+    rounds = [one_round(dials.epochs, dials.images) for _ in range(dials.rounds)]
+    print(table(rounds, dials.epochs))
+
+
+def one_round(epochs: int, images: int) -> dict[str, list[float]]:
+    """Way -> seconds of each epoch over those of an epoch of ``full``."""
+    whole = seconds_of_epochs("full", images, lambda phase: phase.model_copy(update={"epochs": 1}), keep=True)[0]
+    return {
+        way: [
+            seconds / whole
+            for seconds in seconds_of_epochs(
+                "gradual",
+                images,
+                lambda phase, way=way: phase.model_copy(update={"epochs": epochs, "views": 1 if "views" in way else None}),
+                keep=way != "recomputed",
+            )
+        ]
+        for way in WAYS
+    }
+
+
+def seconds_of_epochs(strategy: str, images: int, change: Callable[[Phase], Phase], keep: bool) -> list[float]:
+    """Wall clock of every epoch of the strategy's first phase, as ``change`` leaves it, validation included."""
+    params = read_params()
+    cell = assemble(params, Identity(params.finetune.backbones[0], strategy, 0))
+    phase = change(params.strategies[strategy].phases[0])
+    phases = resolve(cell.network, ordered_blocks(cell.network.backbone), [phase], params.strategies[strategy].norm, "bench")
+    regime = cell.regime if keep else replace(cell.regime, activations_mb=0)
+    ends: list[float] = []
+    observer = Observer(lambda _: None, lambda row: ends.append(time.perf_counter()), lambda _: None)
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        train(cell.network, phases, fewer(cell, images), regime, cell.record.inputs["seed"], Path(folder) / "state.safetensors", observer)
+    return [end - begin for begin, end in zip([start, *ends], ends, strict=False)]
+
+
+def fewer(cell: Cell, images: int) -> Material:
+    """The first images of the fold, and an eighth as many to validate."""
+    return replace(cell.material, train=cell.material.train[:images], val=cell.material.val[: images // 8])
+
+
+def table(rounds: list[dict[str, list[float]]], epochs: int) -> str:
+    header = ["epoch", *(str(epoch + 1) for epoch in range(epochs)), "median after the first"]
+    lines = [header, ["---"] * len(header)]
+    for way in WAYS:
+        cells = [" ".join(f"{one[way][epoch]:.3f}" for one in rounds) for epoch in range(epochs)]
+        later: list[Any] = [one[way][epoch] for one in rounds for epoch in range(1, epochs)]
+        lines.append([way, *cells, f"{median(later):.3f}"])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    main()
