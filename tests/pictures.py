@@ -11,7 +11,7 @@ def scenes(n: int, side: int = 96, seed: int = 0) -> np.ndarray:
     """(n, side, side, 1) uint8: smooth patches of several sizes, each image with its own."""
     rng = np.random.default_rng(seed)
     layers = [gaussian_filter(rng.normal(size=(n, side, side)), (0, scale, scale)) * scale for scale in (3, 6, 12)]
-    return as_bytes(120 + 60 * sum(layers))
+    return as_bytes(120 + 60 * np.sum(layers, axis=0))
 
 
 def cells(n: int, side: int = 96, seed: int = 0) -> np.ndarray:

@@ -32,7 +32,7 @@ class World:
         self.size = np.full(N, 64)
         self.bytes = [f"file{row}" for row in range(N)]
         self.dataset = Dataset("toy", CLASSES, grouped, False, "module", [])
-        self.features = None
+        self.features: np.ndarray | None = None
         self.method = "grouped" if grouped else "stratified"
 
     def index(self) -> pd.DataFrame:

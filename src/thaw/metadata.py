@@ -14,7 +14,7 @@ from thaw.position import position_logits
 from thaw.sides import Folds
 
 NEIGHBOURS = 15
-FOREST: dict[str, Any] = {"n_estimators": 60, "min_samples_leaf": 10, "class_weight": "balanced_subsample", "random_state": 0}
+FOREST: dict[str, Any] = {"n_estimators": 25, "min_samples_leaf": 10, "class_weight": "balanced_subsample", "random_state": 0}
 """Classes weigh the same, so that a column which says nothing gives every image of every fold the same score."""
 CONFIDENCE = 0.99
 """Of the intervals: five predictors are judged, and data that says nothing should pass all of them."""

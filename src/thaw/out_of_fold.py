@@ -39,11 +39,15 @@ def out_of_fold(folds: Folds, predict: Predict) -> OutOfFold:
 def auc_with_interval(
     found: OutOfFold, labels: Int[np.ndarray, " N"], groups: np.ndarray, seed: int, confidence: float
 ) -> dict[str, float | None]:
-    """``auc``, ``lo``, ``hi``: interval over groups. None where undefined."""
+    """``auc``, ``lo``, ``hi``: interval over groups, cut off at 0 and 1. None where undefined.
+
+    On the scale of the AUC itself: it is to be told from 0.5, and near 1 the logarithm of the odds makes one group's one error endless.
+    """
     statistic = found.auc(labels)
     value = plain(statistic, len(labels))
-    limits = interval(value, jackknife([statistic], groups.tolist(), seed)[0]["auc"], confidence, "logit")
-    return {"auc": rounded(value), "lo": rounded(limits.lo), "hi": rounded(limits.hi)}
+    limits = interval(value, jackknife([statistic], groups.tolist(), seed)[0]["auc"], confidence)
+    lo, hi = np.clip([limits.lo, limits.hi], 0, 1)
+    return {"auc": rounded(value), "lo": rounded(float(lo)), "hi": rounded(float(hi))}
 
 
 def auc_gap(
