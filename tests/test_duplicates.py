@@ -155,7 +155,9 @@ def test_equal_pairs_are_counted_as_one_by_one(seed: int, n: int) -> None:
 
 def test_the_worst_come_first_and_groups_that_may_be_one_are_named() -> None:
     pairs = Pairs(np.array([0, 0, 1, 3]), np.array([1, 2, 3, 4]), np.array([0, 9, 9, 2]), np.array([0.9, 0.5, 0.8, 0.9]))
-    assert worst_first(pairs, np.array([False, True, True, False])).tolist() == [2, 1, 0, 3]
+    across = np.array([False, True, True, False])
+    assert worst_first(pairs, across, np.zeros(4, dtype=bool)).tolist() == [2, 1, 0, 3]
+    assert worst_first(pairs, across, np.array([True, False, False, False])).tolist() == [2, 1, 3, 0]
     groups = np.array(["b", "b", "a", "a", "c"])
     assert joined_groups(pairs, groups) == [{"a": "a", "b": "b", "pairs": 2}, {"a": "a", "b": "c", "pairs": 1}]
     assert joined_groups(pairs, groups, most=1) == [{"a": "a", "b": "b", "pairs": 2}]

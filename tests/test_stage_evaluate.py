@@ -34,6 +34,7 @@ def write_params(folder, mistaken=False, **settings):
     if mistaken:
         tree["features"]["backbones"] = ["lite0", "lite0_half"]
     tree["finetune"]["strategies"], tree["learning"]["finetune"] = ["full", "lp_ft"], []
+    tree["learning"] |= {"heads": [], "finetune": []}
     tree["evaluate"] |= {"bootstrap": 400, "reference": "linear_probe", "reference_backbone": "lite0", "primary": "roc_auc"} | settings
     with (folder / "params.yaml").open("w", encoding="utf-8") as file:
         yaml.dump(tree, file)
@@ -108,6 +109,7 @@ def test_files_columns_and_rows(project, capsys):
     evaluate.main()
     assert capsys.readouterr().err == ""
     tables = ["contrasts.csv", "curves.csv", "groups.csv", "leaderboard.csv", "metrics.json", "operating.csv", "reliability.csv"]
+    tables = sorted([*tables, "claims.json", "learning.csv", "mismatch.csv", "shift.csv", "summary.json"])
     assert list(read_reports(project)) == tables
     board, compared, curves = (pd.read_csv(f"reports/{name}.csv") for name in ("leaderboard", "contrasts", "curves"))
     assert list(board) == ["backbone", "strategy", "kind", "control", "metric", "value", "lo", "hi", "n", "groups"]
@@ -430,11 +432,13 @@ def test_domains_that_are_left_out_are_tested_by_the_others_models_and_inside_im
     for k in FOLDS:
         splits[f"role_{k}"] = np.where(own != k, "test", np.array(["train", "val", "inside"])[third])
     splits.assign(fold=own).to_csv("data/splits.csv", index=False)
+    index.assign(domain=np.where(own == 0, "mono", "poly")).to_csv("data/index.csv", index=False)
     labels = (index["label"] == "defective").to_numpy(dtype=int)
     write_runs(read_params().runs(), splits, labels, 2, {"full": 3.0})
     evaluate.main()
     found = json.loads(Path("reports/metrics.json").read_text())
     assert found["n"] == found["samples"] == np.sum(found["pooled"]["lite0/full"]["confusion"]) == 240
+    assert set(pd.read_csv("reports/shift.csv")["trained_on"]) == {"all", "mono", "poly"}
     change(GOOD, logits=np.where(read_predictions(GOOD.folder()).split[:, None] == "inside", 9, read_predictions(GOOD.folder()).logits))
     evaluate.main()
     assert json.loads(Path("reports/metrics.json").read_text()) == found

@@ -194,9 +194,9 @@ def _pairs_in(n: int) -> int:
     return n * (n - 1) // 2
 
 
-def worst_first(pairs: Pairs, across: Bool[np.ndarray, " P"]) -> Int[np.ndarray, " P"]:
-    """Order: those across folds, then the smallest distance of hashes, then the highest cosine."""
-    return np.lexsort((-pairs.cosine, pairs.distance, ~across))
+def worst_first(pairs: Pairs, across: Bool[np.ndarray, " P"], same_group: Bool[np.ndarray, " P"]) -> Int[np.ndarray, " P"]:
+    """Order: those across folds, then those of two groups, then the smallest distance of hashes, then the highest cosine."""
+    return np.lexsort((-pairs.cosine, pairs.distance, same_group, ~across))
 
 
 def joined_groups(pairs: Pairs, groups: np.ndarray, most: int = 5) -> list[dict[str, Any]]:

@@ -118,7 +118,7 @@ def near_duplicates(
                 "same_group": bool(same_group[row]),
                 "same_label": bool(same_label[row]),
             }
-            for row in worst_first(pairs, across)[:LISTED]
+            for row in worst_first(pairs, across, same_group)[:LISTED]
         ],
     }
 
