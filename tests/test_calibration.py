@@ -82,7 +82,7 @@ def test_the_temperature_minimises_log_loss_and_finds_the_one_that_was_applied(k
     def loss(log_t):
         return metrics.log_losses(labels, calibration.tempered(logits * true, np.exp(log_t))).mean()
 
-    searched = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded", options={"xatol": 1e-9})
+    searched: Any = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded", options={"xatol": 1e-9})
     assert found == pytest.approx(np.exp(searched.x), rel=1e-4)
     assert loss(np.log(found)) <= searched.fun + 1e-12
     assert found == pytest.approx(true, rel=0.15)
