@@ -11,7 +11,8 @@ from pictures import augmented, cells, flipped, reencoded, scenes, turned
 from thaw.appearance import appearance_of
 from thaw.folding import leave_domains_out, make_splits
 from thaw.index import Dataset
-from thaw.leakage import Cut, Seen, audit, position_only_auc, sorted_by_class, torn_groups
+from thaw.leakage import Cut, Seen, audit, position_auc, sorted_by_class, torn_groups
+from thaw.sides import folds_by_number
 from thaw.splits import INSIDE, TEST, TRAIN, VAL
 
 N, PER_GROUP = 240, 6
@@ -250,6 +251,6 @@ def test_position_leaks_under_plain_folds_and_not_under_grouped_ones() -> None:
     labels = (rng.random(len(groups)) < rng.beta(0.5, 1.0, 40)[groups]).astype(np.int64)
     names, ids = np.array([f"g{g}" for g in groups]), [f"i{row}" for row in range(len(groups))]
     plain, grouped = (make_splits(labels, names, ids, method, 4, 0.2, 0)["fold"].to_numpy() for method in ("stratified", "grouped"))
-    leaking, honest = position_only_auc(labels, plain), position_only_auc(labels, grouped)
+    leaking, honest = position_auc(labels, folds_by_number(plain)), position_auc(labels, folds_by_number(grouped))
     assert leaking is not None and leaking > 0.75
     assert honest is not None and 0.3 < honest < 0.65

@@ -134,6 +134,15 @@ def test_runs_name_every_result_once(tree: dict[str, Any]) -> None:
     assert ("lite0_native", "lp_ft", 0) not in runs
 
 
+def test_a_mistake_on_purpose_is_for_features_alone(tree: dict[str, Any]) -> None:
+    listed = edited(tree, "features/backbones", ["lite0", "lite0_half"])
+    parse_params(listed, "params.yaml")
+    for path, value in (("finetune/backbones", ["lite0_half"]), ("evaluate/reference_backbone", "lite0_half")):
+        said = f"{path.replace('/', '.')}: 'lite0_half' has a mismatch, so it is a control"
+        with pytest.raises(InputError, match=re.escape(said)):
+            parse_params(edited(listed, path, value), "params.yaml")
+
+
 def test_a_cell_on_a_share_needs_the_probe_of_that_share(tree: dict[str, Any]) -> None:
     wanted = edited(tree, "learning/finetune", ["full", "lp_ft", "scratch"])
     parse_params(wanted, "params.yaml")

@@ -88,8 +88,9 @@ def test_bad_files_are_listed_with_reasons(raw: Path, tmp_path: Path) -> None:
 def test_elpv_leaks_by_position_as_was_measured(raw: Path) -> None:
     """Row number alone: about .86 AUC under plain folds, near chance where modules stay whole."""
     from thaw.folding import make_splits
-    from thaw.leakage import position_only_auc
+    from thaw.leakage import position_auc
     from thaw.params import read_params
+    from thaw.sides import folds_by_number
 
     params, fetched = read_params(), fetch_source("elpv", raw / "leak", "p_over_half")
     table, split = fetched.table, params.split
@@ -99,7 +100,7 @@ def test_elpv_leaks_by_position_as_was_measured(raw: Path) -> None:
         splits = make_splits(
             labels, table["group"].to_numpy(), table["id"].tolist(), method, len(split.folds), split.validation, split.seed
         )
-        reached[method] = position_only_auc(labels, splits["fold"].to_numpy())
+        reached[method] = position_auc(labels, folds_by_number(splits["fold"].to_numpy()))
     assert reached["stratified"] == pytest.approx(0.86, abs=0.02)
     assert reached["grouped"] is not None and 0.40 <= reached["grouped"] <= 0.65
 

@@ -15,7 +15,7 @@ from thaw.index import Dataset, labels_of
 from thaw.metadata import by_position, metadata_aucs
 from thaw.out_of_fold import auc_gap, out_of_fold, plain, rounded
 from thaw.separability import by_probe, group_recognition
-from thaw.sides import Folds, crosses, folds_by_number, folds_of, roles_of, sides
+from thaw.sides import Folds, crosses, folds_of, roles_of, sides
 from thaw.splits import INSIDE, TEST, TRAIN, VAL, rows_of
 from thaw.verdict import in_words, verdict
 
@@ -143,11 +143,6 @@ def sorted_by_class(labels: Int[np.ndarray, " N"]) -> bool:
 def position_auc(labels: Int[np.ndarray, " N"], folds: Folds) -> float | None:
     """Pooled out-of-fold AUC of k-NN on the row number alone, no pixels: far from 0.5 means that the file's order gives labels away."""
     return rounded(plain(out_of_fold(folds, by_position(labels)).auc(labels), len(labels)))
-
-
-def position_only_auc(labels: Int[np.ndarray, " N"], fold: Int[np.ndarray, " N"]) -> float | None:
-    """The same, from the number of the fold that tests each row."""
-    return position_auc(labels, folds_by_number(fold))
 
 
 def split_gap(

@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 
 from thaw import evidence
-from thaw.fractions import FINETUNE, Fraction, share
+from thaw.fractions import Fraction, share
 from thaw.leaderboard import Candidate, Scored, interval, pool, score
 from thaw.metrics import Criterion
 from thaw.randomness import derive_seed
+from thaw.runs import Identity
 from thaw.samples import Design, Images, read_fold
 from thaw.splits import TRAIN, rows_of
+from thaw.stage_names import stage_of
 
 COLUMNS = ["backbone", "strategy", "by", "percent", "metric", "value", "lo", "hi", "diff", "diff_lo", "diff_hi", "p"]
 COLUMNS += ["train_images", "train_groups", "n"]
@@ -63,15 +65,10 @@ def _candidate(design: Design, images: Images, key: Key, main: Candidate, criter
     root, backbone, strategy, name = key
     folds = []
     for fold in design.folds:
-        mend = f"run `dvc repro {stage_of(key, fold)}`"
-        folds.append(read_fold(design, Path(root, backbone, strategy, name, str(fold)), fold, mend, whole_validation=False))
+        run, fraction = Identity(backbone, strategy, fold), fraction_of(name)
+        mend = f"run `dvc repro {stage_of(run, fraction)}`"
+        folds.append(read_fold(design, fraction.folder(run, Path(root)), fold, mend, whole_validation=False))
     return replace(main, said=pool(folds, images, criterion))
-
-
-def stage_of(key: Key, fold: int) -> str:
-    """The DVC stage that makes a run on a share."""
-    root, backbone, strategy, name = key
-    return f"finetune_part@{backbone}-{strategy}-{fraction_of(name).percent}-{fold}" if Path(root) == FINETUNE else f"learn@{backbone}"
 
 
 def _point(design: Design, fraction: Fraction, scored: Scored, finetune_seed: int) -> Point:

@@ -275,6 +275,7 @@ class Params(Block):
         _known("finetune.strategies", self.finetune.strategies, self.strategies)
         _known("evaluate.reference", [self.evaluate.reference], [*HEADS, *CONTROLS, *self.finetune.strategies])
         _known("evaluate.reference_backbone", [self.evaluate.reference_backbone], self.features.backbones)
+        self._mistakes_are_for_features()
         _known("learning.heads", self.learning.heads, HEADS)
         _known("learning.finetune", self.learning.finetune, self.finetune.strategies)
         self._shares_have_their_probe()
@@ -284,6 +285,13 @@ class Params(Block):
         if self.evaluate.reference in self.strategies:
             _known("evaluate.reference_backbone", [self.evaluate.reference_backbone], self.finetune.backbones)
         return self
+
+    def _mistakes_are_for_features(self) -> None:
+        """A backbone that is wrong on purpose is a control: its features are compared, nobody trains it or compares with it."""
+        named = [("finetune.backbones", name) for name in self.finetune.backbones]
+        for where, name in [*named, ("evaluate.reference_backbone", self.evaluate.reference_backbone)]:
+            if self.backbones[name].mismatch is not None:
+                raise InputError(f"{where}: {name!r} has a mismatch, so it is a control; name it in features.backbones alone")
 
     def _shares_have_their_probe(self) -> None:
         """A cell on a share of the labels starts from, or is compared with, the probe on the same share."""

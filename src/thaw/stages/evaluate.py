@@ -16,9 +16,10 @@ from thaw.files import write_json, write_with
 from thaw.index import Dataset
 from thaw.leaderboard import Candidate, Scored
 from thaw.metrics import Criterion
-from thaw.params import CONTROLS, HEADS, Params, read_params
-from thaw.runs import RUNS, Identity
+from thaw.params import Params, read_params
+from thaw.runs import CONTROLS, RUNS, Identity
 from thaw.samples import Design, Images, read_design, read_fold, samples
+from thaw.stage_names import kind_of, stage_of
 
 REPORTS = Path("reports")
 
@@ -71,15 +72,6 @@ def read_candidate(backbone: str, strategy: str, control: bool, design: Design, 
     runs = [Identity(backbone, strategy, fold) for fold in design.folds]
     folds = [read_fold(design, run.folder(), run.fold, f"run `dvc repro -f {stage_of(run)}`") for run in runs]
     return Candidate(backbone, strategy, kind_of(strategy), control, leaderboard.pool(folds, images, criterion))
-
-
-def kind_of(strategy: str) -> str:
-    return "head" if strategy in (*HEADS, *CONTROLS) else "finetune"
-
-
-def stage_of(run: Identity) -> str:
-    """The DVC stage that makes a run."""
-    return f"heads@{run.backbone}" if kind_of(run.strategy) == "head" else f"finetune@{run.backbone}-{run.strategy}-{run.fold}"
 
 
 def warn_of_stale_folders(asked: Collection[Path]) -> None:

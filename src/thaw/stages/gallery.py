@@ -23,8 +23,9 @@ from thaw.files import read_json, write_json, write_with
 from thaw.gallery import SIDE, Mistake, as_seen, mistakes, overlaid, png, ranked, whole, worst
 from thaw.index import labels_of, read_index
 from thaw.params import Backbone, read_params
-from thaw.runs import CONTROLS, HEADS, Identity, Record, read_predictions, read_record
+from thaw.runs import Identity, Record, read_predictions, read_record
 from thaw.splits import TEST, read_splits
+from thaw.stage_names import stage_of
 from thaw.views import Recipe, evaluation_view, normalise
 
 GALLERY = Path("data/gallery")
@@ -38,7 +39,7 @@ class Data:
     """What the errors are errors on, row by row."""
 
     index: pd.DataFrame
-    fold: list[int]  # where each image is tested
+    fold: list[int]  # where each image is tested, the first where domains are left out
     images: UInt8[np.ndarray, "N H W C"]  # mapped
     classes: list[str]
 
@@ -50,7 +51,7 @@ def main() -> None:
     params = read_params()
     metrics = read_json(existing("reports/metrics.json", "evaluate"))
     leakage = read_json(existing("reports/leakage.json", "audit"))
-    data = read_data(metrics["classes"])
+    data = read_data(metrics["classes"], params.split.folds)
     winner = "{backbone}/{strategy}".format(**metrics["winner"])
     folds = dict(zip(params.split.folds, metrics["pooled"][winner]["thresholds"] or [None] * len(params.split.folds), strict=True))
     found = [mistake for fold, threshold in folds.items() for mistake in mistakes_of(identity(winner, fold), data, threshold)]
@@ -82,11 +83,12 @@ def existing(path: str | Path, stage: str) -> Path:
     return Path(path)
 
 
-def read_data(classes: list[str]) -> Data:
+def read_data(classes: list[str], folds: list[int]) -> Data:
     index = read_index(existing("data/index.csv", "fetch"))
     splits = read_splits(existing("data/splits.csv", "split"))
     images = np.load(existing("data/images.npy", "prepare"), mmap_mode="r")
-    return Data(index, [int(fold) for fold in splits["fold"]], images, classes)
+    tested = (splits[[f"role_{fold}" for fold in folds]] == TEST).to_numpy()
+    return Data(index, [folds[column] for column in tested.argmax(axis=1)], images, classes)
 
 
 def identity(name: str, fold: int) -> Identity:
@@ -97,12 +99,6 @@ def identity(name: str, fold: int) -> Identity:
 
 def name_of(record: Record) -> str:
     return f"{record.backbone}/{record.strategy}"
-
-
-def stage_of(run: Identity) -> str:
-    """The DVC stage that makes a run."""
-    head = run.strategy in (*HEADS, *CONTROLS)
-    return f"heads@{run.backbone}" if head else f"finetune@{run.backbone}-{run.strategy}-{run.fold}"
 
 
 def read_run(run: Identity) -> Record:

@@ -11,6 +11,7 @@ from typing import Any
 from thaw.files import sha256_of_value
 from thaw.fractions import Fraction
 from thaw.runs import Record
+from thaw.stage_names import stage_of
 
 MOST_METRICS = 29  # names a run: MLflow's pages slow down with many; rates of further groups stay in record.json
 MOST_PARAMS = 100  # what MLflow takes in one request
@@ -93,7 +94,7 @@ def params_of(record: Record) -> dict[str, str]:
 
 def tags_of(record: Record, cost: Mapping[str, Any]) -> dict[str, str]:
     """Where the run comes from. ``cost`` gives git_commit and git_dirty, where it has them."""
-    stage = _stage_of(record)
+    stage = stage_of(record.identity, fraction_of(record))
     tags = {
         "record_id": record.record_id,
         "data_sha256": record.inputs.get("data_sha256"),
@@ -108,14 +109,6 @@ def tags_of(record: Record, cost: Mapping[str, Any]) -> dict[str, str]:
         "mlflow.source.git.commit": cost.get("git_commit"),
     }
     return {name: _text(value) for name, value in tags.items() if value is not None}
-
-
-def _stage_of(record: Record) -> str:
-    """The DVC stage that makes the run."""
-    b, s, fold, fraction = record.backbone, record.strategy, record.fold, fraction_of(record)
-    if record.kind == "head":
-        return f"learn@{b}" if fraction else f"heads@{b}"
-    return f"finetune_part@{b}-{s}-{fraction.percent}-{fold}" if fraction else f"finetune@{b}-{s}-{fold}"
 
 
 def _metrics(record: Record, cost: Mapping[str, Any], test: Mapping[str, Any]) -> list[tuple[str, int, float]]:
