@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 import shutil
 import signal
@@ -28,7 +29,7 @@ from thaw.tracking import Changes, LiveRun, Store, StoreAway, content_of, find_s
 from thaw.tracking.bundle import METRICS
 from thaw.tracking.entries import spread
 from thaw.tracking.live import AWAY
-from thaw.tracking.store import connect, lock
+from thaw.tracking.store import be_quiet, connect, lock
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # mlflow's own mapping of its tables
 
@@ -542,6 +543,21 @@ def test_the_page_is_served_from_the_root_to_this_machine_alone(repo: Path) -> N
     assert options["--backend-store-uri"] == f"sqlite:///{repo}/mlflow.db"
     assert options["--artifacts-destination"] == (repo / "mlartifacts").as_uri()
     assert (options["--host"], options["--port"]) == ("127.0.0.1", "5123")
+
+
+def test_mlflow_is_quiet_even_where_it_was_imported_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow  # noqa: F401  # it reads its environment at its first import, and by default speaks from INFO
+
+    logger = logging.getLogger("mlflow")
+    for asked, level in ((None, logging.WARNING), ("error", logging.ERROR)):
+        monkeypatch.delenv("MLFLOW_LOGGING_LEVEL", raising=False)
+        if asked:
+            monkeypatch.setenv("MLFLOW_LOGGING_LEVEL", asked)
+        logger.setLevel(logging.INFO)
+        be_quiet()
+        assert logger.level == level
+    monkeypatch.undo()
+    be_quiet()
 
 
 def test_two_first_starts_do_not_race(repo: Path) -> None:

@@ -1,5 +1,6 @@
 """Where MLflow lives, how it is reached, and how it is told that it does not answer."""
 
+import logging
 import os
 import re
 import sqlite3
@@ -129,9 +130,10 @@ def client_of(store: Store) -> Any:
 
 
 def be_quiet() -> None:
-    """Call before the first import of mlflow, which reads its environment then."""
+    """Call before the first import of mlflow, which reads its environment then; its logger obeys even where someone imported it before."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"].upper())
 
 
 def _create_schema(path: Path, artifacts: Path) -> None:
