@@ -1,0 +1,128 @@
+"""What a run is made of: shares of the labels, domains left out, mismatched preprocessing. The stages on images made here."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from thaw.cells import assemble, run
+from thaw.files import read_json, sha256_of_file
+from thaw.fractions import FINETUNE, HEADS, Fraction
+from thaw.index import COLUMNS, Dataset, write_dataset, write_index
+from thaw.params import Params, read_params
+from thaw.runs import Identity, read_predictions, read_record
+from thaw.splits import INSIDE, TEST, TRAIN, VAL, read_splits, rows_of
+from thaw.stages import features, heads, learn, split
+from thaw.tour import DIALS, set_dials
+
+ROOT = Path(__file__).parents[1]
+QUARTER = Fraction("images", 25)
+CHOSEN = DIALS | {
+    "split.method": "leave_domain_out",
+    "features.backbones": ["lite0", "lite0_half"],
+    "backbones.lite0_half.image_size": 32,
+    "finetune.batch_size": 16,
+    "learning.heads": ["linear_probe"],
+}
+N, LIGHT = 160, 60  # images; how much brighter those of the second class are
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two domains of ten modules each, split, with features, heads and heads on a share."""
+    folder = tmp_path_factory.mktemp("cells")
+    rng, labels = np.random.default_rng(0), np.arange(N) // 2 % 2
+    pixels = rng.integers(0, 180, (N, 32, 32, 1)) + LIGHT * labels[:, None, None, None]
+    names = [f"image{row}" for row in range(N)]
+    columns = {
+        "id": names,
+        "path": names,
+        "label": [f"class{label}" for label in labels],
+        "group": [f"module{row // 8}" for row in range(N)],
+        "domain": ["mono" if row < N // 2 else "poly" for row in range(N)],
+        "weight": 1.0,
+        "sha256": names,
+    }
+    (folder / "data").mkdir()
+    (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    set_dials(folder / "params.yaml", CHOSEN)
+    write_index(pd.DataFrame({name: columns.get(name, 32) for name in COLUMNS}), folder / "data/index.csv")
+    write_dataset(Dataset("made here", ["class0", "class1"], True, False, "module", []), folder / "data/dataset.json")
+    np.save(folder / "data/images.npy", pixels.astype(np.uint8))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        split.main()
+        for backbone in ("lite0", "lite0_half"):
+            features.main(backbone)
+            heads.main(backbone)
+        learn.main("lite0")
+    return folder
+
+
+@pytest.fixture
+def params(project: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
+    monkeypatch.chdir(project)
+    return read_params()
+
+
+def roles_in(folder: Path) -> dict[str, set[str]]:
+    """Role -> ids of the images whose predictions lie in the folder."""
+    found = read_predictions(folder)
+    return {role: set(found.id[found.split == role]) for role in np.unique(found.split)}
+
+
+@pytest.mark.parametrize("fold", [0, 1])
+def test_a_cell_on_a_share_sees_that_share_and_starts_from_its_probe(params: Params, fold: int, tmp_path: Path) -> None:
+    whole, part = (assemble(params, Identity("lite0", "lp_ft", fold), fraction) for fraction in (None, QUARTER))
+    labels = whole.material.labels.numpy()
+    for role, all_of, some in ((TRAIN, whole.material.train, part.material.train), (VAL, whole.material.val, part.material.val)):
+        assert set(some) < set(all_of), role
+        for label in (0, 1):
+            assert (labels[some] == label).sum() == -(-(labels[all_of] == label).sum() // 4), role
+    for role, rows in whole.held.items():
+        assert (part.held[role] == rows).all()
+    probes = {None: whole, QUARTER: part}
+    for fraction, cell in probes.items():
+        probe = Identity("lite0", "linear_probe", fold)
+        folder = probe.folder() if fraction is None else fraction.folder(probe, HEADS)
+        assert cell.record.inputs["head_sha256"] == sha256_of_file(folder / "head.safetensors")
+    assert whole.record.record_id != part.record.record_id
+
+    run(part, "thaw", tmp_path)
+    folder = QUARTER.folder(Identity("lite0", "lp_ft", fold), FINETUNE)
+    asked = {VAL: part.material.val, **part.held}
+    assert roles_in(folder) == {role: set(part.ids[rows]) for role, rows in asked.items()}
+    assert read_record(folder).record_id == part.record.record_id
+    assert {path.name for path in folder.iterdir()} == {"record.json", "predictions.npz"}
+
+
+@pytest.mark.parametrize("fold", [0, 1])
+def test_both_kinds_of_runs_on_a_share_see_the_same_images(params: Params, fold: int) -> None:
+    cell = assemble(params, Identity("lite0", "full", fold), QUARTER)
+    probe = QUARTER.folder(Identity("lite0", "linear_probe", fold), HEADS)
+    assert roles_in(probe)[VAL] == set(cell.ids[cell.material.val])
+    assert read_record(probe).inputs["settings"]["fraction"] == cell.record.inputs["settings"]["fraction"]
+
+
+@pytest.mark.parametrize("fold", [0, 1])
+def test_images_of_the_own_domain_are_judged_and_never_trained_on(params: Params, fold: int) -> None:
+    splits = read_splits(Path("data/splits.csv"))
+    cell = assemble(params, Identity("lite0", "full", fold))
+    inside, test = (rows_of(splits, fold, role) for role in (INSIDE, TEST))
+    assert len(inside) and set(cell.held) == {INSIDE, TEST} and (cell.held[INSIDE] == inside).all()
+    assert not set(inside) & {*cell.material.train, *cell.material.val}
+    assert (cell.material.labels.numpy()[[*inside, *test]] == -1).all()
+    assert (cell.material.labels.numpy()[[*cell.material.train, *cell.material.val]] >= 0).all()
+    domain = np.array(["mono"] * (N // 2) + ["poly"] * (N // 2))
+    assert len({*domain[inside], *domain[cell.material.train]}) == 1 and not {*domain[inside]} & {*domain[test]}
+    assert roles_in(Identity("lite0", "linear_probe", fold).folder())[INSIDE] == set(cell.ids[inside])
+
+
+def test_a_mismatched_backbone_gives_other_features_and_controls(params: Params) -> None:
+    matched, half = (np.load(f"data/features/{name}/features.npy") for name in ("lite0", "lite0_half"))
+    assert matched.shape == half.shape and np.abs(matched - half).mean() > 0.1 * np.abs(matched).mean()
+    right, wrong = (read_json(Path(f"data/features/{name}/manifest.json")) for name in ("lite0", "lite0_half"))
+    assert right["weights_sha256"] == wrong["weights_sha256"] and right["preprocessing"] != wrong["preprocessing"]
+    for name, control in (("lite0", False), ("lite0_half", True)):
+        assert read_record(Identity(name, "linear_probe", 0).folder()).control is control
