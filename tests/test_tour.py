@@ -1,9 +1,14 @@
 """A copy with other dials; nothing of the user's is overwritten."""
 
+import shlex
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from thaw.cli import app
 from thaw.errors import InputError
 from thaw.params import read_params
 from thaw.tour import DIALS, copy_project, dials_of, set_dials
@@ -56,3 +61,20 @@ def test_dials_of_a_command_line_are_yaml() -> None:
     for wrong in ("split.method", "=1", "split.folds=[0, 1"):
         with pytest.raises(InputError, match="--set"):
             dials_of([wrong])
+
+
+@pytest.mark.parametrize(("target", "method"), [("tour", "grouped"), ("all-strategies", "grouped"), ("domain-shift", "leave_domain_out")])
+def test_the_makefile_calls_it_as_it_wants_to_be_called(target: str, method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    (command,) = [line for line in said.replace("\\\n", " ").splitlines() if line.startswith("thaw tour")]
+    asked: list[tuple[Path, Path | None, dict[str, Any]]] = []
+    monkeypatch.setattr("thaw.tour.run_tour", lambda project, *rest: asked.append(rest))
+    monkeypatch.chdir(ROOT)
+    done = CliRunner().invoke(app, shlex.split(command)[1:])
+    assert done.exit_code == 0, done.output
+    ((folder, params, dials),) = asked
+    assert folder == Path(target)
+    copy = tmp_path / "params.yaml"
+    copy.write_bytes((ROOT / (params or "params.yaml")).read_bytes())
+    set_dials(copy, dials if params else DIALS | dials)
+    assert read_params(copy).split.method == method

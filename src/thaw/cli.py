@@ -68,7 +68,7 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000) -> 
 
 @app.command()
 def tour(
-    folder: Path = Path("tour"),
+    folder: Annotated[Path, typer.Argument(help="Made if absent.")] = Path("tour"),
     params: Annotated[Path | None, typer.Option(help="A whole params file, instead of the tour's own on digits.")] = None,
     dial: Annotated[list[str] | None, typer.Option("--set", help="A dial to change, as split.method=leave_domain_out; repeatable.")] = None,
 ) -> None:
