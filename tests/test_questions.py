@@ -11,7 +11,7 @@ from thaw.errors import InputError
 from thaw.fractions import FINETUNE, Fraction, share
 from thaw.index import Dataset
 from thaw.leaderboard import Candidate, pool, score
-from thaw.params import Backbone
+from thaw.params import Backbone, read_params
 from thaw.randomness import derive_seed
 from thaw.runs import Identity, Predictions, write_predictions
 from thaw.samples import Design, read_fold, samples
@@ -19,6 +19,22 @@ from thaw.splits import INSIDE, TEST, TRAIN, VAL, rows_of
 
 N, FOLDS = 480, [0, 1]
 CLASSES = ["sound", "defective"]
+
+
+@pytest.mark.parametrize(
+    ("trained", "pair"),
+    [
+        (["scratch", "lp_ft", "full"], ("lite0/full", "lite0/scratch")),
+        (["gradual", "scratch", "lp_ft"], ("lite0/gradual", "lite0/scratch")),
+        (["scratch"], ("lite0/linear_probe", "lite0/scratch")),
+        (["full", "lp_ft"], None),
+        ([], None),
+    ],
+)
+def test_the_pair_that_judges_pretraining_is_fixed_by_params(trained: list[str], pair: tuple[str, str] | None) -> None:
+    params = read_params(Path(__file__).parents[1] / "params.yaml")
+    listed = params.finetune.model_copy(update={"strategies": trained})
+    assert questions.pretraining_pair(params.model_copy(update={"finetune": listed})) == pair
 
 
 def design_of(left_out: bool) -> Design:

@@ -135,6 +135,7 @@ def _write_evaluation(world: World, root: Path, winner: str, runner_up: str) -> 
         "groups": 44 if world.grouped else 1797, "grouped": world.grouped, "group_name": "inferred module" if world.grouped else "image",
         "primary": world.primary, "confidence": 0.95, "reference": identity(reference), "winner": identity(winner),
         "runner_up": identity(runner_up), "pooled": pooled, "folds": {name: _fold_figures(world, name, scalars) for name in world.names},
+        "pretraining": _planned(world, "lite0/full", "lite0/scratch") if {"full", "scratch"} <= {*world.trained} else None,
         "undefined_classes": {"pooled": {"count": len(world.absent), "names": list(world.absent)}, "folds": {}},
     }  # fmt: skip
     write_json(root / "reports/metrics.json", metrics)
@@ -166,6 +167,15 @@ def _fold_figures(world: World, name: str, scalars: list[str]) -> dict[str, dict
     own = 0.004 * (sum(map(ord, name)) % 5 - 2)
     values = {m: world.quality(name, m) for m in scalars}
     return {str(f): {m: None if v is None else round(v + s + own * (f - 1), 6) for m, v in values.items()} for f, s in enumerate(shifts)}
+
+
+def _planned(world: World, pretrained: str, scratch: str) -> dict:
+    """A little to either side of the difference, and the p of the world."""
+    identities = [dict(zip(("backbone", "strategy"), name.split("/"), strict=True)) for name in (pretrained, scratch)]
+    value, other = (world.quality(name, world.primary) for name in (pretrained, scratch))
+    diff = None if value is None or other is None else value - other
+    limits = {"lo": None, "hi": None} if diff is None else {"lo": diff - 0.017, "hi": diff + 0.017}
+    return dict(zip(("pretrained", "scratch"), identities, strict=True)) | limits | {"diff": diff, "p": world.p, "mde": 0.028}
 
 
 def _contrast(world: World, name: str, reference: str, metric: str) -> dict:

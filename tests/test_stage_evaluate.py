@@ -26,14 +26,14 @@ FOLDS = [0, 1]
 GOOD = Identity("lite0", "full", 1)
 
 
-def write_params(folder, mistaken=False, **settings):
+def write_params(folder, mistaken=False, trained=("full", "lp_ft"), **settings):
     yaml = YAML()
     tree = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     tree["split"]["folds"] = FOLDS
     tree["features"]["backbones"] = tree["finetune"]["backbones"] = ["lite0"]
     if mistaken:
         tree["features"]["backbones"] = ["lite0", "lite0_half"]
-    tree["finetune"]["strategies"], tree["learning"]["finetune"] = ["full", "lp_ft"], []
+    tree["finetune"]["strategies"] = list(trained)
     tree["learning"] |= {"heads": [], "finetune": []}
     tree["evaluate"] |= {"bootstrap": 400, "reference": "linear_probe", "reference_backbone": "lite0", "primary": "roc_auc"} | settings
     with (folder / "params.yaml").open("w", encoding="utf-8") as file:
@@ -158,10 +158,8 @@ def test_images_without_groups_have_no_table_of_them_but_tests_of_their_own(proj
 def test_metrics_json(project):
     evaluate.main()
     found = json.loads(Path("reports/metrics.json").read_text())
-    said = (
-        "dataset classes n samples undefined_classes groups grouped group_name primary confidence reference winner runner_up pooled folds"
-    )
-    assert set(found) == set(said.split())
+    said = "dataset classes n samples undefined_classes groups grouped group_name primary confidence reference winner runner_up"
+    assert set(found) == {*said.split(), "pretraining", "pooled", "folds"} and found["pretraining"] is None
     assert found["winner"] == {"backbone": "lite0", "strategy": "full"}
     assert found["runner_up"] == {"backbone": "lite0", "strategy": "lp_ft"}
     assert found["reference"] == {"backbone": "lite0", "strategy": "linear_probe"}
@@ -242,6 +240,21 @@ def test_the_same_predictions_under_two_names_differ_by_nothing(project):
     assert np.all(ridge[["diff", "lo", "hi"]] == 0) and np.all(ridge[["p", "p_holm", "p_permutation"]] == 1)
     full = compared[(compared["strategy"] == "full") & (compared["metric"] == "roc_auc")].iloc[0]
     assert full["lo"] > 0 and full["p_holm"] < 0.05 and full["sentence"].startswith("`lite0/full` beats `lite0/linear_probe` by")
+
+
+def test_pretraining_is_judged_by_the_planned_pair(project):
+    """Its figures are those of the family's row, had the first of the two been the reference; but for the sign, and without Holm."""
+    splits = pd.read_csv("data/splits.csv", dtype={"id": str})
+    labels = (pd.read_csv("data/index.csv")["label"] == "defective").to_numpy(dtype=int)
+    write_params(project, trained=("scratch", "lp_ft", "full"), reference="full")
+    write_runs(read_params().runs(), splits, labels, 2, {"full": 1.0, "lp_ft": 3.0, "scratch": 0.2})
+    evaluate.main()
+    found = json.loads(Path("reports/metrics.json").read_text())["pretraining"]
+    assert (found["pretrained"]["strategy"], found["scratch"]["strategy"]) == ("full", "scratch")  # not lp_ft, which is better
+    compared = table("contrasts")
+    row = compared[(compared["strategy"] == "scratch") & (compared["metric"] == "roc_auc")].iloc[0]
+    assert [found[name] for name in ("diff", "lo", "hi")] == pytest.approx([-row["diff"], -row["hi"], -row["lo"]], rel=1e-8)
+    assert [found["p"], found["mde"]] == pytest.approx([row["p"], row["mde"]], rel=1e-8) and found["diff"] > 0
 
 
 def test_predictions_of_a_mistaken_backbone_are_controls(project):

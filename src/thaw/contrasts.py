@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Float64
 
 from thaw import evidence, paired_tests, scoring
-from thaw.leaderboard import Candidate, Scored, in_order, within_folds
+from thaw.leaderboard import Candidate, Scored, as_json, in_order, within_folds
 from thaw.measures import Measure, difference_with_unit, measure_of, size
 from thaw.samples import Images
 
@@ -33,6 +33,13 @@ def table(ranked: Sequence[Scored], reference: Scored, images: Images, confidenc
             for metric in entry.pooled
         ]
     return _told(_corrected(pd.DataFrame(rows, columns=COLUMNS)), confidence)
+
+
+def planned(one: Scored, other: Scored, metric: str, confidence: float) -> dict[str, float | None]:
+    """``one`` minus ``other`` in a figure, chosen before any was seen: a question of its own, so its p is of no family of Holm's."""
+    series = (one.pooled[metric], other.pooled[metric], one.replicates[metric], other.replicates[metric])
+    found = evidence.contrast(*series, confidence)
+    return as_json({"diff": found.diff, "lo": found.lo, "hi": found.hi, "p": found.p, "mde": found.mde})
 
 
 def swappable(one: Candidate, other: Candidate, images: Images) -> evidence.Statistic:

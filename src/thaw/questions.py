@@ -10,7 +10,7 @@ from thaw import claims, learning, shift
 from thaw.leaderboard import Scored, pool
 from thaw.measures import measure_of
 from thaw.metrics import Criterion
-from thaw.params import Backbone
+from thaw.params import Backbone, Params
 from thaw.runs import RUNS
 from thaw.samples import Design, Images, read_fold, samples
 from thaw.splits import INSIDE
@@ -50,6 +50,22 @@ def twins(backbones: Mapping[str, Backbone], listed: Sequence[str]) -> dict[str,
     right = {(b.weights, b.image_size): name for name, b in list(backbones.items())[::-1] if b.mismatch is None and name in listed}
     wrong = [(name, backbones[name]) for name in listed if backbones[name].mismatch is not None]
     return {name: (right[key], b.mismatch or "") for name, b in wrong if (key := (b.weights, b.image_size)) in right}
+
+
+def pretraining_pair(params: Params) -> tuple[str, str] | None:
+    """What shows whether pretraining helps: (pretrained, from random weights), each as backbone/strategy; None without those.
+
+    By the order of params.yaml, never by what came out. The pretrained one is ``full`` where that is trained, else the first that is
+    trained at all, else the linear probe.
+    """
+    starts = {name: params.strategies[name].start for name in params.finetune.strategies}
+    random = [name for name, start in starts.items() if start == "random"]
+    backbones = params.finetune.backbones
+    if not (random and backbones):
+        return None
+    pretrained = sorted((name for name, start in starts.items() if start != "random"), key=lambda name: name != "full")
+    backbone = params.evaluate.reference_backbone if params.evaluate.reference_backbone in backbones else backbones[0]
+    return f"{backbone}/{[*pretrained, 'linear_probe'][0]}", f"{backbone}/{random[0]}"
 
 
 def measured(

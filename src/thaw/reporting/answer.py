@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 
 from thaw.measures import difference_with_unit, measure_of, size, with_interval
-from thaw.reporting.results import Contrast, Result, Results
+from thaw.reporting.results import Contrast, Planned, Result, Results
 from thaw.reporting.tables import literal
-from thaw.reporting.wording import counted, duration, only_alone, p_value, percent, taken_back, times, verdict
+from thaw.reporting.wording import counted, duration, only_alone, p_value, percent, taken_back, times, uncorrected, verdict
 
 
 @dataclass(frozen=True)
@@ -114,39 +114,28 @@ def _relative(best: Result, reference: Result) -> str:
 
 
 def pretraining_sentence(results: Results) -> str | None:
-    """Random weights against the best pretrained strategy; None where nothing starts from random weights."""
-    scratch, pretrained = results.from_scratch, results.best_pretrained
-    if scratch is None or pretrained is None:
+    """Random weights against a pretrained strategy of the same network; None where nothing starts from random weights."""
+    if (pair := results.pretraining) is None:
         return None
+    pretrained, scratch = results.named(pair.pretrained), results.named(pair.scratch)
     epochs = counted(max(len(record.history) for record in scratch.records), "epoch")
-    figures = (
+    return (
         f"`{scratch.name}`, from random weights in {epochs}, reaches {estimate_of(scratch, results.primary)}; "
-        f"the best pretrained, `{pretrained.name}`, {estimate_of(pretrained, results.primary)}"
+        f"`{pretrained.name}`, the same network pretrained, {estimate_of(pretrained, results.primary)}. {_did_it_help(results, pair)}"
     )
-    return f"{figures}. {_upper(_did_it_help(results, scratch, pretrained))}"
 
 
-def _did_it_help(results: Results, scratch: Result, pretrained: Result) -> str:
-    """Only comparisons with the reference were tested: they decide where it is one of the two, or beats scratch and is itself surpassed."""
-    compared = pretrained if results.reference is scratch else scratch
-    contrast = compared.contrasts.get(results.primary)
-    if contrast is None or results.reference.control:
-        return _untested(results, scratch, pretrained)
-    found = verdict(measure_of(results.primary), contrast.diff, contrast.p_holm, results.confidence)
-    helped = found == ("better" if compared is pretrained else "worse")
-    if results.reference is scratch or results.reference is pretrained:
-        decided = (
-            "whether pretraining helped cannot be told" if found in ("none", "unknown") else "it helped" if helped else "it did not help"
-        )
-        return f"{decided}: {_told(results, compared)}"
-    if helped and not results.reference.scratch:
-        return f"it helped: {_told(results, compared)[:-1]}, and `{pretrained.name}` stands higher still."
-    return _untested(results, scratch, pretrained)
-
-
-def _untested(results: Results, scratch: Result, pretrained: Result) -> str:
-    ranges = [estimate_of(result, results.primary).partition(" ")[2] or "undefined" for result in (scratch, pretrained)]
-    return f"the two were not tested against each other, so whether it helped is left open; their intervals are {' and '.join(ranges)}."
+def _did_it_help(results: Results, pair: Planned) -> str:
+    measure = measure_of(results.primary)
+    found = verdict(measure, pair.diff, pair.p, results.confidence)
+    if found == "unknown":
+        return f"The two cannot be compared: {measure.name} is undefined."
+    behind = found == "worse"
+    turned = measure.higher_is_better == behind
+    gain = difference_with_unit(measure, *((-pair.diff, -pair.hi, -pair.lo) if turned else (pair.diff, pair.lo, pair.hi)))
+    said = {"better": "Pretraining helped, by", "worse": "Pretraining did harm, by", "none": "Whether it helped is not clear:"}[found]
+    doubt = f"; this design would have seen {size(measure, pair.mde)}" if found == "none" else ""
+    return f"{said} {gain}, {uncorrected(pair.p)}{doubt}; a pair fixed beforehand, so nothing is corrected."
 
 
 def caution_sentence(results: Results) -> str:

@@ -46,6 +46,19 @@ class Contrast:
 
 
 @dataclass(frozen=True)
+class Planned:
+    """A pretrained strategy minus one from random weights, a pair that was fixed beforehand; NaN where undefined."""
+
+    pretrained: str  # names of results
+    scratch: str
+    diff: float
+    lo: float
+    hi: float
+    p: float  # not corrected: it is a question of its own
+    mde: float
+
+
+@dataclass(frozen=True)
 class Cost:
     """Of one model: its own training, and what that needs: the features of its training images, the probe that it starts from."""
 
@@ -152,6 +165,14 @@ class Results:
     leakage: dict[str, Any]
     undefined: list[str]  # classes whose ROC AUC against the rest is undefined, in the folds together
     findings: Findings
+    pretraining: Planned | None  # None where nothing starts from random weights
+
+    def named(self, name: str) -> Result:
+        """The result of backbone/strategy. Raises `InputError` where params.yaml no longer asks for it."""
+        for result in self.ranked:
+            if result.name == name:
+                return result
+        raise InputError(f"reports/metrics.json: {name} is not among the runs of params.yaml; run `dvc repro evaluate`")
 
     @property
     def candidates(self) -> list[Result]:
@@ -196,10 +217,6 @@ class Results:
         """The best strategy that starts from random weights."""
         return next((r for r in self.candidates if r.scratch), None)
 
-    @property
-    def best_pretrained(self) -> Result | None:
-        return next((r for r in self.candidates if not r.scratch), None)
-
 
 def read_results(runs: list[tuple[str, str, int]], scratch: list[str], root: Path = Path()) -> Results:
     """Read what `evaluate`, `split`, `fetch` and the training stages left below ``root``.
@@ -230,6 +247,7 @@ def read_results(runs: list[tuple[str, str, int]], scratch: list[str], root: Pat
         leakage=_json(root / "reports/leakage.json", "audit"),
         undefined=metrics.get("undefined_classes", {}).get("pooled", {}).get("names", []),
         findings=read_findings(root),
+        pretraining=_planned(metrics.get("pretraining")),
     )
 
 
@@ -261,6 +279,13 @@ def _contrast(row: Row) -> Contrast:
     known = _numbers(row, "diff", "lo", "hi", "p_holm", "mde")
     further = _numbers(row, "p_better", "p_permutation_holm", "p_mcnemar", "p_delong")
     return Contrast(*known, *further, sentence=row.get("sentence") or "")
+
+
+def _planned(found: dict[str, Any] | None) -> Planned | None:
+    if not found:
+        return None
+    pretrained, scratch = ("{backbone}/{strategy}".format(**found[who]) for who in ("pretrained", "scratch"))
+    return Planned(pretrained, scratch, *(math.nan if found[name] is None else found[name] for name in ("diff", "lo", "hi", "p", "mde")))
 
 
 def _ranked(results: list[Result], primary: str) -> list[Result]:

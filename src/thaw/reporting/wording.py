@@ -14,9 +14,14 @@ def name_of(metric: str) -> str:
 
 
 def p_value(p: float) -> str:
+    """Of one comparison among several."""
+    return f"Holm {uncorrected(p)}"
+
+
+def uncorrected(p: float) -> str:
     if math.isnan(p):
-        return "Holm p unknown"
-    return "Holm p < 0.001" if p < 0.001 else f"Holm p = {p:.3f}"
+        return "p unknown"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def short_p(p: float) -> str:
