@@ -175,6 +175,8 @@ def test_inside_and_outside_stand_side_by_side(elpv: Results) -> None:
     assert "inside: a change of −5.0 [−10.0, 0.0] points." in told
     assert "| `lite0/full` | each in turn | 0.838 [0.818, 0.858] | 0.738 [0.698, 0.778] | −10.0 [−15.0, −5.0] |" in told
     assert "| `lite0/full` | poly | 0.838 [0.818, 0.858] | 0.768 [0.728, 0.808] | −7.0 [−12.0, −2.0] |" in told
+    single = [replace(row, outside=0.99) if row.strategy == "knn" and row.trained_on != "all" else row for row in elpv.findings.shift]
+    assert "best outside is lite0/lp" in section(with_findings(elpv, shift=single), "On another domain")  # as in the sentence and the panel
     rows = [replace(row, outside=0.9, drop=-0.4) if row.strategy == "knn" else row for row in elpv.findings.shift]
     assert "`lite0/lp_ft` loses least: −5.0 [−10.0, 0.0] points." in section(with_findings(elpv, shift=rows), "On another domain")
     left_out = replace(elpv, leakage=elpv.leakage | {"method": "leave_domain_out"})

@@ -74,7 +74,7 @@ def _drop(results: Results, row: Shift) -> str:
 
 
 def _alt(results: Results, rows: Sequence[Shift]) -> str:
-    best = rows[0]
+    best = next(row for row in rows if row.trained_on == trainings(rows)[0])
     return (
         f"{measure_of(results.primary).name} inside and outside the domain that was trained on: best outside is {best.name}, "
         f"{best.outside:.3f} against {best.inside:.3f} inside"
