@@ -126,7 +126,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_run("ridge", "head", fold, control=True)  # as on a backbone whose preprocessing is wrong on purpose
     write_metrics({"full": 0.9, "linear_probe": 0.8, "head2toe": 0.7, "ridge": 0.5}, "full", [0.5, 0.5])
     Path("reports/leakage.json").write_text("{}")
-    monkeypatch.setattr(gallery, "build_backbone", lambda weights, size: Backbone(Bright(), 2, {}, RECIPE, "random"))
+    monkeypatch.setattr(gallery, "backbone_of", lambda settings: Backbone(Bright(), 2, {}, RECIPE, "random"))
     return tmp_path
 
 
@@ -235,7 +235,7 @@ def test_no_network_no_maps(project: Path) -> None:
 
 def test_an_encoder_without_places_is_said(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2))
-    monkeypatch.setattr(gallery, "build_backbone", lambda weights, size: Backbone(flat, 2, {}, RECIPE, "random"))
+    monkeypatch.setattr(gallery, "backbone_of", lambda settings: Backbone(flat, 2, {}, RECIPE, "random"))
     write_metrics({"linear_probe": 0.9}, "linear_probe", [0.5, 0.5])
     gallery.main()
     told = found()

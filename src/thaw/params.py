@@ -13,12 +13,12 @@ from ruamel.yaml import YAML, YAMLError
 
 from thaw.errors import InputError, nearest
 from thaw.runs import CONTROLS, HEADS
+from thaw.weights import parse_weights
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]  # stage names are made of these
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Metric = Literal["roc_auc", "pr_auc", "balanced_accuracy", "f1_macro", "log_loss"]
 SourceName = Literal["elpv", "digits"]
-Weights = Literal["lite0"]
 
 
 class Block(BaseModel):
@@ -160,10 +160,36 @@ class Track(Block):
 
 
 class Backbone(Block):
-    weights: Weights
+    weights: str  # as `thaw.weights` has it
     image_size: int = Field(ge=16, le=512)
+    # Of a file of weights alone: what network they are for, and what the file must be.
+    architecture: str | None = None
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
     # Absent means right.
     mismatch: Literal["normalisation", "no_normalisation", "interpolation", "size"] | None = None
+
+    @field_validator("weights")
+    @classmethod
+    def _are_named(cls, weights: str) -> str:
+        try:
+            parse_weights(weights)
+        except InputError as error:
+            raise ValueError(str(error)) from None
+        return weights
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Backbone":
+        from_file = parse_weights(self.weights).source == "file"
+        if from_file != (self.architecture is not None):
+            raise ValueError("architecture (timm/<name> or torchvision/<name>) goes with file: weights, and with no others")
+        if from_file != (self.sha256 is not None):
+            raise ValueError("sha256 goes with file: weights, and with no others; `sha256sum FILE` prints it")
+        return self
+
+    @property
+    def control(self) -> bool:
+        """Nobody would use it: the network knows nothing, or sees the wrong pixels on purpose."""
+        return self.mismatch is not None or parse_weights(self.weights).random
 
 
 class Optimiser(Block):
@@ -275,7 +301,7 @@ class Params(Block):
         _known("finetune.strategies", self.finetune.strategies, self.strategies)
         _known("evaluate.reference", [self.evaluate.reference], [*HEADS, *CONTROLS, *self.finetune.strategies])
         _known("evaluate.reference_backbone", [self.evaluate.reference_backbone], self.features.backbones)
-        self._mistakes_are_for_features()
+        self._controls_are_for_features()
         _known("learning.heads", self.learning.heads, HEADS)
         _known("learning.finetune", self.learning.finetune, self.finetune.strategies)
         self._shares_have_their_probe()
@@ -286,12 +312,13 @@ class Params(Block):
             _known("evaluate.reference_backbone", [self.evaluate.reference_backbone], self.finetune.backbones)
         return self
 
-    def _mistakes_are_for_features(self) -> None:
-        """A backbone that is wrong on purpose is a control: its features are compared, nobody trains it or compares with it."""
+    def _controls_are_for_features(self) -> None:
+        """A backbone that is wrong on purpose, or random, is a control: its features are compared, nobody trains it or compares with it."""
         named = [("finetune.backbones", name) for name in self.finetune.backbones]
         for where, name in [*named, ("evaluate.reference_backbone", self.evaluate.reference_backbone)]:
-            if self.backbones[name].mismatch is not None:
-                raise InputError(f"{where}: {name!r} has a mismatch, so it is a control; name it in features.backbones alone")
+            if self.backbones[name].control:
+                why = "is random" if self.backbones[name].mismatch is None else "has a mismatch"
+                raise InputError(f"{where}: {name!r} {why}, so it is a control; name it in features.backbones alone")
 
     def _shares_have_their_probe(self) -> None:
         """A cell on a share of the labels starts from, or is compared with, the probe on the same share."""

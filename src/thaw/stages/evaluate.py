@@ -30,10 +30,10 @@ def main() -> None:
     images = samples(design)
     asked = params.runs()
     warn_of_stale_folders({Identity(*run).folder() for run in asked})
-    mistaken = {name for name, backbone in params.backbones.items() if backbone.mismatch is not None}
+    for_control = {name for name, backbone in params.backbones.items() if backbone.control}
     settings = params.evaluate
     pairs = list(dict.fromkeys((backbone, strategy) for backbone, strategy, _ in asked))
-    candidates = [read_candidate(b, s, s in CONTROLS or b in mistaken, design, images, settings.threshold) for b, s in pairs]
+    candidates = [read_candidate(b, s, s in CONTROLS or b in for_control, design, images, settings.threshold) for b, s in pairs]
     scored = leaderboard.score(candidates, images, settings.seed)
     reference = next(e for e in scored if e.candidate.name == f"{settings.reference_backbone}/{settings.reference}")
     ranked = leaderboard.rank(scored, settings.primary)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from thaw.allocator import keep_freed_memory
-from thaw.backbones import build_backbone
+from thaw.backbones import backbone_of
 from thaw.errors import InputError, exit_with_one_line, nearest
 from thaw.features import extract
 from thaw.files import write_json, write_with
@@ -24,7 +24,7 @@ def main(name: str) -> None:
         raise InputError(f"params.yaml: backbones: unknown name {name!r}; {nearest(name, params.backbones)}")
     settings = params.backbones[name]
     keep_freed_memory()
-    backbone = build_backbone(settings.weights, settings.image_size, mismatch=settings.mismatch)
+    backbone = backbone_of(settings)
     view = evaluation_view(np.load("data/images.npy", mmap_mode="r"), backbone.recipe)
     with progress(f"features@{name}", len(view)) as shown:
         found = extract(backbone.encoder, backbone.blocks, view, backbone.recipe, params.features.batch_size, shown.advance)

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, UInt8
 from safetensors.torch import load_file
 
-from thaw.backbones import Network, build_backbone
+from thaw.backbones import Network, backbone_of
 from thaw.errors import InputError, exit_with_one_line
 from thaw.explain import class_activation, enlarged
 from thaw.files import read_json, write_json, write_with
@@ -134,7 +134,7 @@ def first_network(names: Iterable[str], fold: int) -> Record | None:
 
 def explained(errors: list[Mistake], record: Record, settings: Backbone, data: Data) -> list[Float[np.ndarray, "side side"]] | None:
     """For each error where the network of its fold finds what speaks for the class that was predicted, from 0 to 1; None without maps."""
-    backbone = build_backbone(settings.weights, settings.image_size)
+    backbone = backbone_of(settings)
     network = Network(backbone.encoder, backbone.dim, len(data.classes))
     recipe, heats = recipe_of(record), dict[Mistake, np.ndarray]()
     for fold in sorted({mistake.fold for mistake in errors}):
