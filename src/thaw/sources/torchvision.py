@@ -106,7 +106,9 @@ def fetch(raw: Path, name: str) -> Fetched:
     table = pd.DataFrame(rows, columns=["id", "number", "split"])
     numbers = table["number"].tolist()
     classes = classes or [str(number) for number in range(max(numbers) + 1)]
-    table = table.assign(path=table["id"] + ".png", label=[classes[number] for number in numbers], group=table["id"], domain="all", weight=1.0).drop(columns="number")
+    table = table.assign(
+        path=table["id"] + ".png", label=[classes[number] for number in numbers], group=table["id"], domain="all", weight=1.0
+    ).drop(columns="number")
     note = f"{name} comes by torchvision; its authors say what it may be used for."
     return Fetched(table, Dataset(name, classes, False, False, "image", [note]))
 
