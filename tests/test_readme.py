@@ -29,7 +29,7 @@ def test_the_tree_exists_and_is_complete() -> None:
     assert [path for path in paths if path not in MADE and not (ROOT / path).exists()] == []
     shown = {path.split("/")[0] for path in paths} | {"README.md"}
     here = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
-    ignored = {"tour", "all-strategies", "domain-shift", "learning", "mlflow.db", "mlartifacts", "runs", "costs", "dvc.lock"}
+    ignored = {"tour", "all-strategies", "domain-shift", "learning", "models", "mlflow.db", "mlartifacts", "runs", "costs", "dvc.lock"}
     assert {name for name in here - shown - ignored if not name.startswith(("mlflow.db", "lr-find-"))} == set()
 
 

@@ -61,6 +61,18 @@ def phases(strategy: str) -> None:
 
 
 @app.command()
+def predict(
+    paths: Annotated[list[Path], typer.Argument(help="Image files, and folders with everything below them; hidden files are skipped.")],
+    model: Annotated[Path, typer.Option(help="Folder of a model, as stage final makes it.")] = Path("models/final"),
+    csv: Annotated[Path | None, typer.Option(help="Table to write; to stdout if not given.")] = None,
+) -> None:
+    """Predict the class of images: path, class, probability of each class. Files that cannot be read are listed at the end, with status 1."""
+    from thaw.predict import predict_files
+
+    exit_with_one_line(lambda: predict_files(paths, model, csv))
+
+
+@app.command()
 def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000) -> None:
     """Open MLflow's UI on loopback, on this project's store."""
     exit_with_one_line(lambda: _ui(port))

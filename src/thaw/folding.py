@@ -103,6 +103,26 @@ def leave_domains_out(
     return table
 
 
+def hold_out(
+    labels: Int[np.ndarray, " N"], groups: np.ndarray, method: str, share: float, seed: int
+) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]:
+    """Row numbers (kept, held out): about ``share`` of all images is held out, in whole groups unless ``method`` is "stratified".
+
+    Raises `InputError` where a part would lack what it needs: every class to train on, two classes to validate on.
+    """
+    rows = np.arange(len(labels))
+    units = len(rows) if method == "stratified" else len(np.unique(groups))
+    if units < 2:
+        raise InputError("split: the data has one group only, so that no part can be held out; use split.method: stratified")
+    n_parts = max(2, min(round(1 / share), units))
+    part = _parts(labels, groups, "stratified" if method == "stratified" else "grouped", n_parts, seed)
+    held = part == _most_typical(part, labels, share)
+    if len(np.unique(labels[held])) < 2 or set(labels.tolist()) - set(labels[~held].tolist()):
+        mend = "use another split.seed or split.validation, or split.method: stratified"
+        raise InputError(f"split: holding out {share:g} of all images leaves a class without images to train on, or one to validate; {mend}")
+    return rows[~held], rows[held]
+
+
 def _cut(rows: np.ndarray, labels: np.ndarray, groups: np.ndarray, share: float, seed: int, domain: str) -> Int[np.ndarray, " m"]:
     """What is left of ``rows`` when whole groups that make about ``share`` of them are taken out."""
     n_parts = max(2, min(round(1 / share), len(np.unique(groups[rows]))))

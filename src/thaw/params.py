@@ -189,6 +189,16 @@ class Report(Block):
     gallery: int = Field(ge=0, le=200)
 
 
+BEST, NONE = "best", "none"
+KEEPS_IMAGES = "knn"
+"""The head strategy that is no network of fixed size: it keeps every training image, so it cannot be the model at the end."""
+
+
+class Final(Block):
+    strategy: Name
+    backbone: Name
+
+
 class Track(Block):
     experiment: Name
 
@@ -323,6 +333,7 @@ class Params(Block):
     selection: Selection
     evaluate: Evaluate
     report: Report
+    final: Final
     track: Track
     backbones: dict[Name, Backbone]
     strategies: dict[Name, Strategy]
@@ -342,8 +353,11 @@ class Params(Block):
         for name in self.strategies:
             if name in trained:
                 raise InputError(f"strategies.{name}: the name belongs to a head; choose another")
+            if name in (BEST, NONE):
+                raise InputError(f"strategies.{name}: the name means something in `final`; choose another")
         if self.evaluate.reference in self.strategies:
             _known("evaluate.reference_backbone", [self.evaluate.reference_backbone], self.finetune.backbones)
+        self._final_is_compared()
         return self
 
     def _controls_are_for_features(self) -> None:
@@ -363,6 +377,23 @@ class Params(Block):
         for percent in self.learning.finetune_percents:
             if percent not in self.learning.percents:
                 raise InputError(f"learning.finetune_percents: {percent} must be in learning.percents too, for the probe of that share")
+
+    def _final_is_compared(self) -> None:
+        """The model at the end is one of those that were compared, so that there is evidence on it."""
+        if self.final.strategy == KEEPS_IMAGES:
+            mend = "name another, such as linear_probe, or best"
+            raise InputError(f"final.strategy: {KEEPS_IMAGES} keeps every training image, so it is no network that could be handed on; {mend}")
+        right = [name for name in self.features.backbones if self.backbones[name].mismatch is None]
+        compared = [name for name in (*HEADS, *self.finetune.strategies) if name != KEEPS_IMAGES]
+        _known("final.strategy", [self.final.strategy], [BEST, NONE, *compared])
+        _known("final.backbone", [self.final.backbone], [BEST, *right])
+        if self.final.strategy in self.finetune.strategies:
+            _known("final.backbone", [self.final.backbone], [BEST, *self.finetune.backbones])
+
+    def candidates(self) -> list[tuple[str, str]]:
+        """(backbone, strategy) of every result that somebody would use, so without controls, in the order of `runs`."""
+        found = dict.fromkeys((backbone, strategy) for backbone, strategy, _ in self.runs())
+        return [(b, s) for b, s in found if s not in CONTROLS and self.backbones[b].mismatch is None]
 
     def learning_runs(self, grouped: bool) -> list[tuple[str, str, str, str, int]]:
         """(root, backbone, strategy, by-percent, fold) of every run on a share of the labels. ``grouped``: the data knows groups."""

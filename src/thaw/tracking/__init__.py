@@ -7,7 +7,8 @@ repository root; ``MLFLOW_TRACKING_URI`` wins where set.
     store        where MLflow lives, and whether it answers      content      what a run holds: a pure function of the files
     entries      single runs: list, import, copy, remove         experiments  runs made equal to contents
     live         a training while it goes on                     records      files on disk -> contents -> experiments
-    bundle       what the report reads, into the store and back
+    bundle       what the report reads, into the store and back  registry     the model at the end, a version for each record
+    served_model what MLflow loads and serves: run by MLflow, imported by nothing here
 """
 
 from thaw.tracking.bundle import ReportInputs, download_report
