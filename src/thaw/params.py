@@ -17,7 +17,7 @@ from thaw.runs import CONTROLS, HEADS
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]  # stage names are made of these
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Metric = Literal["roc_auc", "pr_auc", "balanced_accuracy", "f1_macro", "log_loss"]
-SourceName = Literal["elpv", "digits"]
+SourceName = Literal["elpv", "digits", "folder", "csv", "parquet", "torchvision", "fashion_mnist"]
 Weights = Literal["lite0"]
 
 
@@ -29,6 +29,10 @@ class Block(BaseModel):
 
 class Data(Block):
     source: SourceName
+    path: str
+    table: str
+    name: str
+    group: str
     on_bad: Literal["stop", "quarantine"]
     elpv_label: Literal["p_over_half", "p_over_zero", "drop_unsure", "four_classes"]
 
@@ -38,7 +42,7 @@ class Prepare(Block):
 
 
 class Split(Block):
-    method: Literal["grouped", "stratified", "leave_domain_out"]
+    method: Literal["grouped", "stratified", "leave_domain_out", "given"]
     folds: list[int]
     validation: float = Field(ge=0.05, le=0.5)
     inside: float = Field(ge=0.05, le=0.5)
@@ -47,9 +51,15 @@ class Split(Block):
     @field_validator("folds")
     @classmethod
     def _counts_from_zero(cls, folds: list[int]) -> list[int]:
-        if not 2 <= len(folds) <= 20 or folds != list(range(len(folds))):
+        if not 1 <= len(folds) <= 20 or folds != list(range(len(folds))):
             raise ValueError("must count from 0 to K-1 with 2 <= K <= 20, for example [0, 1, 2, 3]")
         return folds
+
+    @model_validator(mode="after")
+    def _as_many_as_the_method_needs(self) -> "Split":
+        if (self.method == "given") != (self.folds == [0]):
+            raise ValueError("method given goes with folds [0], the split that the data come with; the others need two folds or more")
+        return self
 
 
 class Features(Block):
