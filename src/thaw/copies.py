@@ -1,6 +1,5 @@
 """Copies of a project: its files in another folder, its dials changed with their comments kept, its first commit."""
 
-import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -63,14 +62,14 @@ def _key(block: Any, part: str) -> Any:
 
 
 def _written(value: Any) -> Any:
-    """As the file writes its own: lists in one line, words that YAML could misread between quotes."""
+    """As the file writes its own: lists in one line, an empty word and regular expressions between quotes."""
     if isinstance(value, list):
         written = CommentedSeq(value)
         written.fa.set_flow_style()
         return written
-    if isinstance(value, str) and not re.fullmatch(r"\w+", value):
-        return DoubleQuotedScalarString(value) if value == "" else SingleQuotedScalarString(value)  # backslashes stand as they are
-    return value
+    if value == "":
+        return DoubleQuotedScalarString(value)
+    return SingleQuotedScalarString(value) if isinstance(value, str) and "\\" in value else value  # backslashes stand as they are
 
 
 def git(folder: Path, *arguments: str) -> None:
