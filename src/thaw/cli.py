@@ -14,7 +14,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 @app.command()
 def init(
-    images: Annotated[Path, typer.Argument(help="Folder with a sub-folder for each class, or with a table or parquet files; or the table.")],
+    images: Annotated[
+        Path, typer.Argument(help="Folder with a sub-folder for each class, or with a table or parquet files; or the table.")
+    ],
     into: Annotated[Path, typer.Option(help="Empty folder, made if absent.")] = Path(),
     measure: Annotated[bool, typer.Option(help="Time this machine for a few seconds, to say how long everything takes.")] = True,
 ) -> None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from ruamel.yaml import YAML, YAMLError
 
 from thaw.errors import InputError, nearest
+from thaw.installed import check_code
 from thaw.runs import CONTROLS, HEADS
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]  # stage names are made of these
@@ -329,7 +330,11 @@ class Params(Block):
 
 
 def read_params(path: Path = Path("params.yaml")) -> Params:
-    """Parse and check ``path``. Raises `InputError`: file, path within it, what is wrong, the nearest valid name."""
+    """Parse and check ``path``. Raises `InputError`: file, path within it, what is wrong, the nearest valid name.
+
+    In a stage, also where the code that runs is not the code that DVC watches.
+    """
+    check_code(Path.cwd())
     try:
         tree = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

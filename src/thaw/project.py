@@ -50,7 +50,9 @@ def check_target(into: Path, images: Path) -> None:
     if into.exists() and not into.is_dir():
         raise InputError(f"init: {into} is a file; name a folder with --into")
     if own in (into.resolve(), *into.resolve().parents):
-        raise InputError(f"init: {into} lies within the images, and so would what the pipeline makes; name an empty folder elsewhere with --into")
+        raise InputError(
+            f"init: {into} lies within the images, and so would what the pipeline makes; name an empty folder elsewhere with --into"
+        )
     there = sorted(path.name for path in into.iterdir() if path.resolve() not in (own, *own.parents)) if into.exists() else []
     seen = [name for name in there if not name.startswith(".")]
     if seen:
@@ -121,7 +123,7 @@ def in_lines(found: Survey, chosen: Suggestions) -> list[str]:
     counts = [f"{name} {count:,}" for name, count in found.classes.items()]
     more = f", and {len(counts) - SHOWN} more" if len(counts) > SHOWN else ""
     return [
-        f"{found.root}: {len(found.labels):,} images of {len(counts)} classes ({', '.join(counts[:SHOWN])}{more}); data.source: {found.source}",
+        f"{found.root}: {len(found.labels):,} images ({found.source}) of {len(counts)} classes: {', '.join(counts[:SHOWN])}{more}",
         size_line(found.sizes),
         *unreadable_lines(found.sizes),
         *chosen.said,
@@ -138,7 +140,9 @@ def unreadable_lines(sizes: Sizes) -> list[str]:
     if not sizes.unreadable:
         return []
     many = len(sizes.unreadable)
-    return [f"unreadable: {many} of {sizes.read + many:,} headers, {sizes.unreadable[0]} the first; mend them or set data.on_bad: quarantine"]
+    return [
+        f"unreadable: {many} of {sizes.read + many:,} headers, {sizes.unreadable[0]} the first; mend them or set data.on_bad: quarantine"
+    ]
 
 
 def times(params: Params, found: Survey) -> list[str]:

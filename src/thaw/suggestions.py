@@ -78,7 +78,9 @@ def suggest_groups(found: Survey) -> Suggestions:
     none = {"data.group": ""}
     if found.groups:
         many = len(set(found.groups))
-        return Suggestions(none, {"data.group": "thaw init: the table's column group is used"}, [f"groups: {many:,}, of the table's column group"])
+        return Suggestions(
+            none, {"data.group": "thaw init: the table's column group is used"}, [f"groups: {many:,}, of the table's column group"]
+        )
     refused = []
     for grouping in [] if found.source == "parquet" else groupings(found):
         groups = matched(grouping.pattern, found.paths)
@@ -88,14 +90,16 @@ def suggest_groups(found: Survey) -> Suggestions:
         if groups is not None and "torn" in reason:
             refused.append(f"groups: none used; {reason}")
     note = "thaw init: no group was found in the names; if images belong together (a patient, an object, a session), say how to tell"
-    return Suggestions(none, {"data.group": note}, refused[:1] or ["groups: none found in the names; data.group in params.yaml can name them"])
+    return Suggestions(
+        none, {"data.group": note}, refused[:1] or ["groups: none found in the names; data.group in params.yaml can name them"]
+    )
 
 
 def _proposed(grouping: Grouping, groups: list[str]) -> Suggestions:
     many, example = len(set(groups)), groups[0]
     mean = len(groups) / many
     why = f"thaw init: {grouping.kind} makes {many:,} groups of {mean:.1f} images on average, such as {example!r}; kept whole by the split."
-    said = f"groups: {many:,} by {grouping.kind}, such as {example!r}; not so? set data.group: \"\" and split.method: stratified"
+    said = f'groups: {many:,} by {grouping.kind}, such as {example!r}; not so? set data.group: "" and split.method: stratified'
     off = 'Images of a group are alike, so tearing one flatters every figure. Not groups? Set "" here and split.method: stratified.'
     return Suggestions({"data.group": grouping.pattern}, {"data.group": f"{why}\n{off}"}, [said])
 
@@ -155,7 +159,9 @@ def suggest_split(found: Survey, grouped: bool, groups: list[str]) -> Suggestion
     if fits is None:
         name, count = min(found.classes.items(), key=lambda item: item[1])
         rarest = f"the rarest class, {name!r}, has {count} images"
-        raise InputError(f"init: cannot split into two folds: {rarest}{', in too few groups' if grouped else ''}; add images or leave the class out")
+        raise InputError(
+            f"init: cannot split into two folds: {rarest}{', in too few groups' if grouped else ''}; add images or leave the class out"
+        )
     folds, validation = fits
     dials: dict[str, Any] = {"split.method": method, "split.folds": list(range(folds)), "split.validation": validation}
     rare = min(found.classes.values())
@@ -181,7 +187,7 @@ def suggest_sizes(found: Survey, backbones: Mapping[str, Mapping[str, Any]]) -> 
     """Sizes of what is kept and of what networks see, from the median shorter side."""
     side, many = found.sizes.side, len(found.labels)
     size = min(USUAL, max(SMALLEST, -(-side // 16) * 16))
-    native = NATIVE_FROM <= side and many <= NATIVE_TO and "lite0_native" in backbones
+    native = side >= NATIVE_FROM and many <= NATIVE_TO and "lite0_native" in backbones
     needed = int((NATIVE if native else size) / LITE0_CROP)
     kept = min(1024, max(8, side if side <= 1.25 * needed else needed))
     dials: dict[str, Any] = {"prepare.max_side": kept, "features.backbones": ["lite0", "lite0_native"] if native else ["lite0"]}

@@ -65,7 +65,9 @@ def survey(images: Path) -> Survey:
     if images.is_file() and images.suffix.lower() != ".csv":
         raise InputError(f"init: {images} is neither a folder nor a .csv file")
     root = (images if images.is_dir() else images.parent).resolve()
-    tables = [images.resolve()] if images.is_file() else [path for path in below(root, {".csv"}) if {"path", "label"} <= set(header_of(path))]
+    tables = (
+        [images.resolve()] if images.is_file() else [path for path in below(root, {".csv"}) if {"path", "label"} <= set(header_of(path))]
+    )
     parquet = [] if tables else below(root, {".parquet"})
     if len(tables) > 1:
         named = ", ".join(path.relative_to(root).as_posix() for path in tables[:3])
@@ -121,7 +123,9 @@ def survey_table(root: Path, table: Path) -> Survey:
     for name in ("path", "label"):
         if name not in columns:
             hint = nearest(name, columns) if columns else "it is empty"
-            raise InputError(f"init: {table} has no column {name!r} ({hint}); its columns must be path, label and, if you like, group, split")
+            raise InputError(
+                f"init: {table} has no column {name!r} ({hint}); its columns must be path, label and, if you like, group, split"
+            )
     rows: Any = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     if rows.empty:
         raise InputError(f"init: {table} has no rows below its header")
