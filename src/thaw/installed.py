@@ -11,7 +11,7 @@ MEND = "`make repro` runs the right one; for plain `dvc repro`: export PYTHONPAT
 
 
 def check_code(root: Path, package: Path = RUNS) -> None:
-    """In a stage that DVC runs: its lock would call the results those of ``root``/src/thaw. Raises `InputError` if they are other code's."""
+    """In a stage that DVC runs: its lock would call the results those of ``root``/src/thaw. Raises `InputError` if not."""
     if "DVC_STAGE" in os.environ and (root / "src" / "thaw").is_dir() and (differ := differing_files(root, package)):
         raise InputError(f"the thaw that runs ({package}) is not this project's src/thaw ({differ[0]} differs); {MEND}")
 

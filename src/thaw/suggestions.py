@@ -24,6 +24,8 @@ LITE0_CROP = 0.875
 """Share of the resized side that the default backbone's centre crop keeps."""
 SMALLEST, USUAL, NATIVE = 32, 96, 224
 """px: below the first lite0 sees next to nothing; the second is what fine-tuning on a CPU can afford; the third is its own."""
+RAW = 24
+"""px at which the raw-pixel control looks."""
 NATIVE_FROM = 128
 """px of the median shorter side from which the backbone's own size is worth its time."""
 NATIVE_TO = 10_000
@@ -57,7 +59,8 @@ def suggest(found: Survey, path: str, backbones: Mapping[str, Mapping[str, Any]]
     grouped = suggest_groups(found)
     split = suggest_split(found, bool(found.groups or grouped.dials["data.group"]), groups_of(found, grouped.dials["data.group"]))
     where = Suggestions({"data.source": found.source, "data.path": path, "data.table": found.table})
-    return where + grouped + split + suggest_sizes(found, backbones) + suggest_views(found)
+    measured = Suggestions({"evaluate.primary": "roc_auc"})  # of two classes, and one-vs-rest of more
+    return where + measured + grouped + split + suggest_sizes(found, backbones) + suggest_views(found)
 
 
 def groupings(found: Survey) -> list[Grouping]:
@@ -165,7 +168,7 @@ def suggest_split(found: Survey, grouped: bool, groups: list[str]) -> Suggestion
     folds, validation = fits
     dials: dict[str, Any] = {"split.method": method, "split.folds": list(range(folds)), "split.validation": validation}
     rare = min(found.classes.values())
-    note = f"thaw init: {folds} folds, so that each has images of every class (the rarest has {rare:,}) to train, validate and test on"
+    note = f"thaw init: {folds} folds, as many of {FOLDS[0]} as can be filled; the rarest class has {rare:,} images"
     return Suggestions(dials, {"split.folds": note}, [f"split: {folds} folds, {method}; the rarest class has {rare:,} images"])
 
 
@@ -190,7 +193,11 @@ def suggest_sizes(found: Survey, backbones: Mapping[str, Mapping[str, Any]]) -> 
     native = side >= NATIVE_FROM and many <= NATIVE_TO and "lite0_native" in backbones
     needed = int((NATIVE if native else size) / LITE0_CROP)
     kept = min(1024, max(8, side if side <= 1.25 * needed else needed))
-    dials: dict[str, Any] = {"prepare.max_side": kept, "features.backbones": ["lite0", "lite0_native"] if native else ["lite0"]}
+    dials: dict[str, Any] = {
+        "heads.raw_pixels_side": min(RAW, kept),
+        "prepare.max_side": kept,
+        "features.backbones": ["lite0", "lite0_native"] if native else ["lite0"],
+    }
     own = [name for name, each in backbones.items() if name == "lite0" or (each.get("weights") == "lite0" and each.get("mismatch"))]
     dials |= {f"backbones.{name}.image_size": size for name in own}
     why = f"thaw init: the median image is {found.sizes.width} x {found.sizes.height} px"
