@@ -13,6 +13,28 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 
 @app.command()
+def init(
+    images: Annotated[
+        Path, typer.Argument(help="Folder with a sub-folder for each class, or with a table or parquet files; or the table.")
+    ],
+    into: Annotated[Path, typer.Option(help="Empty folder, made if absent.")] = Path(),
+    measure: Annotated[bool, typer.Option(help="Time this machine for a few seconds, to say how long everything takes.")] = True,
+) -> None:
+    """Make a project for IMAGES: params.yaml filled with what is found, the pipeline, its code, a git repository."""
+    from thaw.project import init_project
+
+    exit_with_one_line(lambda: init_project(images, into, measure))
+
+
+@app.command()
+def doctor() -> None:
+    """Look for what is wrong with this project and its environment; a line each, with the command that mends it."""
+    from thaw.doctor import examine
+
+    exit_with_one_line(examine)
+
+
+@app.command()
 def check() -> None:
     """Check params.yaml, down to the blocks that every enabled strategy trains; silent if it is right."""
     exit_with_one_line(_check)

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML, YAMLError
 
 from thaw.errors import InputError, nearest
 from thaw.grouping import group_pattern
+from thaw.installed import check_code
 from thaw.runs import CONTROLS, HEADS
 from thaw.weights import parse_weights
 
@@ -84,6 +85,12 @@ class Split(Block):
         if not 2 <= len(folds) <= 20 or folds != list(range(len(folds))):
             raise ValueError("must count from 0 to K-1 with 2 <= K <= 20, for example [0, 1, 2, 3]")
         return folds
+
+    @model_validator(mode="after")
+    def _as_many_as_the_method_needs(self) -> "Split":
+        if (self.method == "given") != (self.folds == [0]):
+            raise ValueError("method given goes with folds [0], the split that the data come with; the others need two folds or more")
+        return self
 
 
 class Features(Block):
@@ -411,7 +418,11 @@ class Params(Block):
 
 
 def read_params(path: Path = Path("params.yaml")) -> Params:
-    """Parse and check ``path``. Raises `InputError`: file, path within it, what is wrong, the nearest valid name."""
+    """Parse and check ``path``. Raises `InputError`: file, path within it, what is wrong, the nearest valid name.
+
+    In a stage, also where the code that runs is not the code that DVC watches.
+    """
+    check_code(Path.cwd())
     try:
         tree = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -37,6 +37,11 @@ def preview(params: Params, strategy: str, images: int = IMAGES) -> list[dict[st
     return [row | {"cost": round(costs[row["phase"]], 2)} for row in rows]
 
 
+def total_cost(params: Params, strategy: str, images: int = IMAGES) -> float:
+    """Of all phases together, in epochs of training everything."""
+    return sum({row["phase"]: row["cost"] for row in preview(params, strategy, images)}.values())
+
+
 def forward_work(network: Any, blocks: dict[str, list[str]], image_size: int) -> dict[str, int]:
     """Multiply-adds of each block for one image, times two, counted by PyTorch on a forward pass of zeros."""
     import torch
