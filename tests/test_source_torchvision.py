@@ -154,6 +154,7 @@ def test_without_a_network_one_line_in_seconds(tmp_path: Path, monkeypatch: pyte
         raise ConnectionRefusedError(111, "Connection refused") if away == "refused" else socket.gaierror(-3, "Temporary failure")
 
     monkeypatch.setattr(socket, "create_connection", connect)
+    (tmp_path / ".thaw/downloads/CIFAR10").mkdir(parents=True)  # as a download that did not begin leaves it
     start = time.perf_counter()
     with pytest.raises(InputError) as caught:
         fetch_source(data("torchvision", name="CIFAR10"), tmp_path / "raw")
@@ -163,7 +164,7 @@ def test_without_a_network_one_line_in_seconds(tmp_path: Path, monkeypatch: pyte
         "data.source torchvision: CIFAR10 is not in .thaw/downloads/CIFAR10, and https://www.cs.toronto.edu cannot be reached ("
     )
     assert "D.CIFAR10('.thaw/downloads/CIFAR10', train=True, download=True)" in said and said.endswith("or choose another data.source")
-    assert "\n" not in said and not (tmp_path / ".thaw").exists()
+    assert "\n" not in said
 
 
 def test_a_server_that_answers_is_reachable_by_a_proxy_too(monkeypatch: pytest.MonkeyPatch) -> None:
