@@ -68,6 +68,7 @@ def test_files_elsewhere_keep_no_path_of_this_machine(tmp_path: Path) -> None:
     text = f"path,label\n{away}/x/1.png,cat\n../away/y/2.png,dog\n{tmp_path}/own/3.png,cat\n./4.png,dog\n"
     fetched = fetch(table(tmp_path / "own", text), "labels.csv", "")
     assert fetched.table["path"].tolist() == ["outside/x/1.png", "outside/y/2.png", "3.png", "4.png"]
+    assert fetched.remarks[0].endswith("2 of its files lie outside {}; dvc repro does not notice when they change".format(tmp_path / "own"))
     assert fetched.origin is not None
     assert [path.resolve() for path in fetched.origin] == [
         away / "x/1.png",

@@ -56,6 +56,14 @@ def test_an_empty_class_is_a_remark(tmp_path: Path) -> None:
     assert fetched.remarks == [f"{tmp_path}/cow: is empty, so there is no class 'cow' in it"] and fetched.dataset.classes == ["cat", "dog"]
 
 
+def test_a_linked_class_is_read_with_a_remark(tmp_path: Path) -> None:
+    """DVC does not look behind links within a folder."""
+    (pets(tmp_path / "own") / "cow").symlink_to(touch(tmp_path / "cow", "1.png"))
+    fetched = fetch(tmp_path / "own", "")
+    assert fetched.dataset.classes == ["cat", "cow", "dog"]
+    assert fetched.remarks == [f"{tmp_path}/own/cow: is a link; dvc repro does not notice what changes behind it"]
+
+
 def test_one_class_only_is_told_and_where_the_classes_may_be(tmp_path: Path) -> None:
     pets(tmp_path / "images")
     with pytest.raises(

@@ -45,7 +45,7 @@ def write_data(folder, labels, classes, weighted):
     n = len(labels)
     group = np.arange(n) // 6
     table = pd.DataFrame({"id": [f"im{i:03d}" for i in range(n)], "label": [classes[y] for y in labels]})
-    table = table.assign(path="x.png", group=[f"m{g}" for g in group], domain="all", width=8, height=8, channels=1, sha256="0")
+    table = table.assign(path="x.png", group=[f"m{g}" for g in group], domain="all", split="", width=8, height=8, channels=1, sha256="0")
     table["weight"] = np.where(np.arange(n) % 3 == 0, 1 / 3, 1.0)
     write_index(table, folder / "data/index.csv")
     write_dataset(Dataset("toy", classes, True, weighted, "toy module", []), folder / "data/dataset.json")
@@ -455,6 +455,35 @@ def test_domains_that_are_left_out_are_tested_by_the_others_models_and_inside_im
     change(GOOD, logits=np.where(read_predictions(GOOD.folder()).split[:, None] == "inside", 9, read_predictions(GOOD.folder()).logits))
     evaluate.main()
     assert json.loads(Path("reports/metrics.json").read_text()) == found
+
+
+def test_of_a_split_that_the_data_come_with_the_test_part_alone_counts(project):
+    """One fold; what the model learnt from is no sample, however good it is there."""
+    part = np.array(["train", "val", "test"])[np.arange(240) // 80]
+    index = pd.read_csv("data/index.csv").assign(split=part)
+    index.to_csv("data/index.csv", index=False)
+    splits = pd.DataFrame({"id": index["id"], "fold": np.where(part == "test", 0, -1), "role_0": part})
+    splits.to_csv("data/splits.csv", index=False)
+    yaml = YAML()
+    tree = yaml.load(Path("params.yaml").read_text(encoding="utf-8"))
+    tree["split"] |= {"method": "given", "folds": [0]}
+    with Path("params.yaml").open("w", encoding="utf-8") as file:
+        yaml.dump(tree, file)
+    labels = (index["label"] == "defective").to_numpy(dtype=int)
+    write_runs(read_params().runs(), splits, labels, 2, {"full": 3.0})
+    evaluate.main()
+    found = json.loads(Path("reports/metrics.json").read_text())
+    assert found["n"] == found["samples"] == np.sum(found["pooled"]["lite0/full"]["confusion"]) == 80
+    assert list(found["folds"]["lite0/full"]) == ["0"] and found["groups"] == index["group"][part == "test"].nunique()
+    said = read_predictions(Identity("lite0", "full", 0).folder())
+    odds = pd.Series(said.logits[:, 1].astype(float) - said.logits[:, 0], index=said.id)[said.split == "test"]
+    truth = pd.Series(labels, index=index["id"]).loc[odds.index]
+    assert found["pooled"]["lite0/full"]["roc_auc"] == pytest.approx(sk.roc_auc_score(truth, odds))
+    splits.assign(fold=np.where(np.arange(240) == 3, 0, splits["fold"]), role_0=np.where(np.arange(240) == 3, "test", part)).to_csv(
+        "data/splits.csv", index=False
+    )
+    with pytest.raises(InputError, match="tests image 'im003', which was given to train on"):
+        evaluate.main()
 
 
 def test_one_class_alone_is_refused(project):

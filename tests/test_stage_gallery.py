@@ -115,7 +115,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("reports").mkdir()
     ids = [f"../id {row}" for row in range(N)]
     index = pd.DataFrame({"id": ids, "label": [CLASSES[k] for k in labels()], "group": GROUPS, "path": "x", "domain": "all"})
-    write_index(index.assign(weight=1.0, width=PX, height=PX, channels=1, sha256="0"), Path("data/index.csv"))
+    write_index(index.assign(split="", weight=1.0, width=PX, height=PX, channels=1, sha256="0"), Path("data/index.csv"))
     roles = {f"role_{fold}": np.where(fold == FOLD, "test", "train") for fold in (0, 1)}
     write_splits(pd.DataFrame({"id": ids, "fold": FOLD} | roles), Path("data/splits.csv"))
     np.save("data/images.npy", pictures())
@@ -270,6 +270,13 @@ def test_near_duplicates_stand_side_by_side(project: Path) -> None:
     assert pair == words | images | {"fold_a": 0, "fold_b": 1, "hash_distance": 3, "cosine": 0.98}
     whole = np.kron(pictures()[3, ..., 0], np.ones((SIDE // PX, SIDE // PX)))
     assert np.abs(opened(pair["image_a"])[..., 0] - whole).mean() < 8  # the whole image, edges included, but for interpolation
+
+
+def test_images_of_a_given_split_that_nobody_tests_are_in_no_fold(project: Path) -> None:
+    roles = np.where(np.arange(N) < 10, "train", np.where(FOLD == 0, "test", "val"))
+    ids = [f"../id {row}" for row in range(N)]
+    write_splits(pd.DataFrame({"id": ids, "fold": np.where(roles == "test", 0, -1), "role_0": roles}), Path("data/splits.csv"))
+    assert gallery.read_data(CLASSES, [0]).fold == [0 if role == "test" else -1 for role in roles]
 
 
 def test_an_image_that_the_index_lacks_is_said(project: Path) -> None:

@@ -74,7 +74,7 @@ GOOD: dict[str, tuple[Callable[[Path], Any], tuple[int, int, int]]] = {
     "frames.gif": (lambda p: scene().save(p, save_all=True, append_images=[Image.new("RGB", (48, 32))]), (48, 32, 3)),
     "gray.png": (lambda p: scene(mode="L").save(p), (48, 32, 1)),
     "gray.jpg": (lambda p: scene(mode="L").save(p, quality=95), (48, 32, 1)),
-    "bits.png": (lambda p: scene(mode="L").point(lambda v: 255 * (v > 60)).convert("1").save(p), (48, 32, 1)),
+    "bits.png": (lambda p: scene(mode="L").convert("1").save(p), (48, 32, 1)),
     "palette.png": (lambda p: scene().quantize(4).save(p), (48, 32, 3)),
     "cmyk.jpg": (lambda p: scene(mode="CMYK").save(p, quality=95), (48, 32, 3)),
     "cmyk.tif": (lambda p: scene(mode="CMYK").save(p), (48, 32, 3)),

@@ -135,7 +135,10 @@ def _read_results(params: Params):  # the type would import what `check` does no
 
 
 def _check() -> None:
+    from thaw.sources import check_path
+
     params = read_params()
+    check_path(params.data)
     if params.finetune.backbones:
         from thaw.preview import preview
 

@@ -51,7 +51,7 @@ def run_tour(project: Path, folder: Path, params: Path | None = None, dials: Map
 
     ``params``: a whole params file to run with, instead of this project's with the dials of the tour. ``dials``: path -> value, on top.
     """
-    given = {} if params is None else _own_images(project, params)
+    given = {} if params is None else own_images(project, params)
     copy_project(project, folder, (DIALS if params is None else {}) | given | dict(dials or {}), params)
     read_params(folder / "params.yaml")
     for command in (["dvc", "repro"], ["thaw", "answer"]):
@@ -61,7 +61,7 @@ def run_tour(project: Path, folder: Path, params: Path | None = None, dials: Map
     print(f"Everything is in {folder}; `cd {folder} && thaw ui` shows its runs")
 
 
-def _own_images(project: Path, params: Path) -> dict[str, Any]:
+def own_images(project: Path, params: Path) -> dict[str, Any]:
     """The dial with which the copy reads the project's own images where they lie, or none where its source reads none."""
     data = read_params(params).data
     return {"data.path": str((project / data.path).resolve()) if data.source in OWN else DIALS["data.path"]}

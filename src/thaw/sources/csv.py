@@ -47,6 +47,8 @@ def fetch(root: Path, name: str, group: str) -> Fetched:
     dataset = Dataset(root.resolve().name, classes, grouped, "weight" in given, "group" if grouped else "image", [])
     unused = [str(column) for column in given if column not in (*NEEDED, *OPTIONAL, "row")]
     remarks = [f"{file}: columns that are not used: {', '.join(unused)}"] if unused else []
+    if away := sum(path.startswith(f"{OUTSIDE}/") for path in paths):
+        remarks.append(f"{file}: {away} of its files lie outside {file.parent}; dvc repro does not notice when they change")
     return Fetched(table, dataset, [_as_on_disk(path) for path in origin], [], remarks)
 
 

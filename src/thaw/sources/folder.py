@@ -34,6 +34,8 @@ def fetch(root: Path, group: str) -> Fetched:
         raise InputError(f"data.path: {root} has one class only, {classes[0]!r}; {_deeper(listing, paths)}")
     dataset = Dataset(root.resolve().name, classes, bool(group), False, "group" if group else "image", [])
     remarks = [f"{root / name}: is empty, so there is no class {Path(name).name!r} in it" for name in listing.empty_classes()]
+    links = [root / path for path in listing.folders if (root / path).is_symlink()]
+    remarks += [f"{path}: is a link; dvc repro does not notice what changes behind it" for path in links]
     bad = [(path, "lies in no class folder") for path in _without_class(listing)]
     return Fetched(table, dataset, [root / path for path in paths], bad, remarks)
 

@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,17 +123,14 @@ def _classes(images: Any) -> list[str]:
 def open_set(name: str, part: Part, folder: Path) -> Any:
     """The data set: from ``folder``, else downloaded to it. Raises `InputError` in seconds where it cannot be had."""
     known = KNOWN[name]
-    if not folder.is_dir() and known.server:
+    if not (folder.is_dir() and any(folder.iterdir())):
         _check_reachable(name, known, folder)  # before the seconds that torchvision takes to be imported
     from torchvision import datasets
 
     make: Callable[..., Any] = getattr(datasets, name)
     folder.mkdir(parents=True, exist_ok=True)
-    try:
+    with suppress(RuntimeError, OSError):  # not there, or not whole: then it is downloaded, or said
         return make(str(folder), **part.arguments, **({"download": False} if name == "SEMEION" else {}))
-    except (RuntimeError, OSError) as error:  # not there, or not whole
-        if not known.server:
-            raise InputError(f"data.source torchvision: {name} cannot be downloaded; {_by_hand(name, known, folder)}") from error
     _check_reachable(name, known, folder)
     return _download(name, known, folder, lambda: make(str(folder), **part.arguments, download=True))
 
@@ -164,6 +161,8 @@ def _no_stall() -> Iterator[None]:
 
 
 def _check_reachable(name: str, known: Known, folder: Path) -> None:
+    if not known.server:
+        raise InputError(f"data.source torchvision: {name} cannot be downloaded; {_by_hand(name, known, folder)}")
     if reason := unreachable(known.server):
         where = f"{name} is not in {folder}, and {known.server} cannot be reached ({reason})"
         raise InputError(f"data.source torchvision: {where}; {_by_hand(name, known, folder)}")
