@@ -4,6 +4,7 @@ No field has a default that does something: a stage's result is decided by the v
 this module. A phase's extra dials (`Phase`) may be absent, which always and only means off.
 """
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from ruamel.yaml import YAML, YAMLError
 
 from thaw.errors import InputError, nearest
+from thaw.grouping import group_pattern
 from thaw.installed import check_code
 from thaw.runs import CONTROLS, HEADS
 
@@ -19,6 +21,10 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]  # stage na
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Metric = Literal["roc_auc", "pr_auc", "balanced_accuracy", "f1_macro", "log_loss"]
 SourceName = Literal["elpv", "digits", "folder", "csv", "parquet", "torchvision", "fashion_mnist"]
+OWN = ("folder", "csv", "parquet")
+"""Sources that read ``data.path``."""
+MADE = (("data", "raw"), ("data", "features"), ("data", "gallery"))
+"""Folders in data/ that stages write, and empty first."""
 Weights = Literal["lite0"]
 
 
@@ -29,13 +35,33 @@ class Block(BaseModel):
 
 
 class Data(Block):
+    """Dials that the source does not read may have any value: so sources can be changed to and fro."""
+
     source: SourceName
-    path: str
+    path: str = Field(min_length=1)
     table: str
     name: str
     group: str
     on_bad: Literal["stop", "quarantine"]
     elpv_label: Literal["p_over_half", "p_over_zero", "drop_unsure", "four_classes"]
+
+    @field_validator("path")
+    @classmethod
+    def _is_not_what_fetch_writes(cls, path: str) -> str:
+        parts = Path(os.path.normpath(path)).parts
+        if parts in ((), ("data",)) or parts[:2] in MADE:
+            raise ValueError("must be a folder of your own, such as data/own: none that the pipeline makes, and none above those")
+        return path
+
+    @model_validator(mode="after")
+    def _says_what_its_source_needs(self) -> "Data":
+        if self.source == "csv" and not self.table:
+            raise InputError("data.table: source csv needs the table's name below data.path, such as labels.csv")
+        if self.source == "torchvision" and not self.name:
+            raise InputError("data.name: source torchvision needs the name of a data set, such as CIFAR10")
+        if self.group:
+            group_pattern(self.group, "data.group:")
+        return self
 
 
 class Prepare(Block):
@@ -51,16 +77,14 @@ class Split(Block):
 
     @field_validator("folds")
     @classmethod
-    def _counts_from_zero(cls, folds: list[int]) -> list[int]:
-        if not 1 <= len(folds) <= 20 or folds != list(range(len(folds))):
+    def _counts_from_zero(cls, folds: list[int], info: Any) -> list[int]:
+        if info.data.get("method") == "given":
+            if folds != [0]:
+                raise ValueError("must be [0] where split.method is given: the data come with one split")
+            return folds
+        if not 2 <= len(folds) <= 20 or folds != list(range(len(folds))):
             raise ValueError("must count from 0 to K-1 with 2 <= K <= 20, for example [0, 1, 2, 3]")
         return folds
-
-    @model_validator(mode="after")
-    def _as_many_as_the_method_needs(self) -> "Split":
-        if (self.method == "given") != (self.folds == [0]):
-            raise ValueError("method given goes with folds [0], the split that the data come with; the others need two folds or more")
-        return self
 
 
 class Features(Block):

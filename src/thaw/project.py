@@ -20,9 +20,9 @@ from thaw.survey import Sizes, Survey, survey
 PACKAGE = Path(__file__).parent
 ROOT = PACKAGE.parents[1]
 """Of the clone, or of the project whose own copy of the package this is."""
-SHARED = ("dvc.yaml", "params.yaml", "requirements.txt", ".gitignore", ".dvcignore", ".dvc/plots", "LICENSE")
+SHARED = ("dvc.yaml", "params.yaml", "requirements.txt", ".gitignore", ".dvcignore", ".dvc/plots", "data/own/README.md", "LICENSE")
 """A project has these as the clone has them; a wheel carries them in starter/, see `packed`."""
-OWN = ("Makefile", "README.md", "pyproject.toml", "data/own/README.md", ".dvc/config", ".dvc/.gitignore")
+OWN = ("Makefile", "README.md", "pyproject.toml", ".dvc/config", ".dvc/.gitignore")
 """A project has its own, made from starter/."""
 SHOWN = 6
 """Classes and strategies that are printed by name."""
@@ -126,6 +126,7 @@ def in_lines(found: Survey, chosen: Suggestions) -> list[str]:
         f"{found.root}: {len(found.labels):,} images ({found.source}) of {len(counts)} classes: {', '.join(counts[:SHOWN])}{more}",
         size_line(found.sizes),
         *unreadable_lines(found.sizes),
+        *(f"note: {remark}" for remark in found.remarks[:2]),
         *chosen.said,
     ]
 

@@ -12,10 +12,11 @@ from ruamel.yaml import YAML, YAMLError
 
 from thaw.copies import commit_all, copy_file, set_dials
 from thaw.errors import InputError
-from thaw.params import read_params
+from thaw.params import OWN, read_params
 
 DIALS: dict[str, Any] = {
     "data.source": "digits",
+    "data.path": "data/own",
     "prepare.max_side": 32,
     "split.folds": [0, 1],
     "split.method": "grouped",
@@ -41,7 +42,7 @@ DIALS: dict[str, Any] = {
 
 PROJECT = (
     *("dvc.yaml", "params.yaml", "README.md", "pyproject.toml"),
-    *(".dvcignore", ".gitignore", ".dvc/config", ".dvc/plots", ".dvc/.gitignore", "src"),
+    *(".dvcignore", ".gitignore", ".dvc/config", ".dvc/plots", ".dvc/.gitignore", "src", "data/own/README.md"),
 )
 
 
@@ -50,15 +51,20 @@ def run_tour(project: Path, folder: Path, params: Path | None = None, dials: Map
 
     ``params``: a whole params file to run with, instead of this project's with the dials of the tour. ``dials``: path -> value, on top.
     """
-    if params is not None:
-        read_params(params)
-    copy_project(project, folder, (DIALS if params is None else {}) | dict(dials or {}), params)
+    given = {} if params is None else _own_images(project, params)
+    copy_project(project, folder, (DIALS if params is None else {}) | given | dict(dials or {}), params)
     read_params(folder / "params.yaml")
     for command in (["dvc", "repro"], ["thaw", "answer"]):
         status = subprocess.run([sys.executable, "-m", *_module(command)], cwd=folder, env=environment(folder)).returncode
         if status:
             raise InputError(f"tour: `{' '.join(command)}` in {folder} ended with status {status}; its message stands above")
     print(f"Everything is in {folder}; `cd {folder} && thaw ui` shows its runs")
+
+
+def _own_images(project: Path, params: Path) -> dict[str, Any]:
+    """The dial with which the copy reads the project's own images where they lie, or none where its source reads none."""
+    data = read_params(params).data
+    return {"data.path": str((project / data.path).resolve()) if data.source in OWN else DIALS["data.path"]}
 
 
 def copy_project(project: Path, folder: Path, dials: Mapping[str, Any], params: Path | None = None) -> None:

@@ -208,6 +208,11 @@ class Results:
         return self.leakage.get("method") == "leave_domain_out"
 
     @property
+    def split_given(self) -> bool:
+        """Whether the data came with the split: then there is one fold, and only its test part counts."""
+        return self.leakage.get("method") == "given"
+
+    @property
     def comparisons(self) -> int:
         """How many comparisons Holm's correction of the primary metric allows for."""
         return sum(not math.isnan(r.contrasts[self.primary].p_holm) for r in self.candidates if self.primary in r.contrasts)
