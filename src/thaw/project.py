@@ -24,6 +24,8 @@ SHARED = ("dvc.yaml", "params.yaml", "requirements.txt", ".gitignore", ".dvcigno
 """A project has these as the clone has them; a wheel carries them in starter/, see `packed`."""
 OWN = ("Makefile", "README.md", "pyproject.toml", ".dvc/config", ".dvc/.gitignore")
 """A project has its own, made from starter/."""
+FILLED = ("README.md", "pyproject.toml")
+"""With $names for facts of the project."""
 SHOWN = 6
 """Classes and strategies that are printed by name."""
 
@@ -86,7 +88,8 @@ def write_project(base: dict[str, Path], into: Path, found: Survey, chosen: Sugg
     into.mkdir(parents=True, exist_ok=True)
     facts = {"name": into.resolve().name, "images": f"{len(found.labels):,}", "classes": len(found.classes), "version": own_version()}
     for name in OWN:
-        write_text(into / name, Template(base[name].read_text(encoding="utf-8")).safe_substitute(facts))
+        text = base[name].read_text(encoding="utf-8")
+        write_text(into / name, Template(text).substitute(facts) if name in FILLED else text)
     for name in SHARED:
         copy_file(base[name], into / ("src/LICENSE" if name == "LICENSE" else name))
     shutil.copytree(PACKAGE, into / "src" / "thaw", dirs_exist_ok=True, ignore=NOT_COPIED)
