@@ -162,6 +162,18 @@ def test_the_next_command_works_without_an_active_environment(tmp_path: Path, mo
     assert f"cd {tmp_path} && PATH={bin_}:$PATH " in next_command(tmp_path)
 
 
+def test_make_uses_the_active_environment_and_else_makes_one(photos: Path, tmp_path: Path) -> None:
+    made(photos, tmp_path / "p")
+
+    def would_do(path: str) -> str:
+        own, dry = {**os.environ, "PATH": path}, ["make", "--dry-run", "repro"]
+        return subprocess.run(dry, cwd=tmp_path / "p", env=own, capture_output=True, text=True, check=True).stdout
+
+    active, bare = would_do(f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"), would_do("/usr/bin:/bin")
+    assert active.splitlines() == [f"python -m {work}" for work in ("thaw.cli check", "dvc repro", "thaw.cli readme", "thaw.cli answer")]
+    assert "pip install" in bare and "--require-hashes" in bare and active in bare
+
+
 def test_a_wheel_carries_what_a_project_is_made_of(photos: Path, tmp_path: Path) -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
     assert listed == {name: f"thaw/starter/{packed(name)}" for name in SHARED}

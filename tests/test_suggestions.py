@@ -99,7 +99,7 @@ def test_a_given_split_is_used_and_said_where_it_tears_groups() -> None:
     assert torn.dials["data.group"] == ""
     assert any("8 of 8 groups (patient and a number) are torn by the given split" in line for line in torn.said)
     half = surveyed([path for path in paths(1) if path.startswith("train")], splits=True)
-    with pytest.raises(InputError, match="the given split has no test images"):
+    with pytest.raises(InputError, match="the split that the images come with has no val or test images"):
         suggest(half, "/data", BACKBONES)
 
 

@@ -86,12 +86,6 @@ class Split(Block):
             raise ValueError("must count from 0 to K-1 with 2 <= K <= 20, for example [0, 1, 2, 3]")
         return folds
 
-    @model_validator(mode="after")
-    def _as_many_as_the_method_needs(self) -> "Split":
-        if (self.method == "given") != (self.folds == [0]):
-            raise ValueError("method given goes with folds [0], the split that the data come with; the others need two folds or more")
-        return self
-
 
 class Features(Block):
     backbones: list[Name] = Field(min_length=1)

@@ -20,10 +20,12 @@ from thaw.survey import Sizes, Survey, survey
 PACKAGE = Path(__file__).parent
 ROOT = PACKAGE.parents[1]
 """Of the clone, or of the project whose own copy of the package this is."""
-SHARED = ("dvc.yaml", "params.yaml", "requirements.txt", ".gitignore", ".dvcignore", ".dvc/plots", "LICENSE")
+SHARED = ("dvc.yaml", "params.yaml", "requirements.txt", ".gitignore", ".dvcignore", ".dvc/plots", "data/own/README.md", "LICENSE")
 """A project has these as the clone has them; a wheel carries them in starter/, see `packed`."""
-OWN = ("Makefile", "README.md", "pyproject.toml", "data/own/README.md", ".dvc/config", ".dvc/.gitignore")
+OWN = ("Makefile", "README.md", "pyproject.toml", ".dvc/config", ".dvc/.gitignore")
 """A project has its own, made from starter/."""
+FILLED = ("README.md", "pyproject.toml")
+"""With $names for facts of the project."""
 SHOWN = 6
 """Classes and strategies that are printed by name."""
 
@@ -86,7 +88,8 @@ def write_project(base: dict[str, Path], into: Path, found: Survey, chosen: Sugg
     into.mkdir(parents=True, exist_ok=True)
     facts = {"name": into.resolve().name, "images": f"{len(found.labels):,}", "classes": len(found.classes), "version": own_version()}
     for name in OWN:
-        write_text(into / name, Template(base[name].read_text(encoding="utf-8")).safe_substitute(facts))
+        text = base[name].read_text(encoding="utf-8")
+        write_text(into / name, Template(text).substitute(facts) if name in FILLED else text)
     for name in SHARED:
         copy_file(base[name], into / ("src/LICENSE" if name == "LICENSE" else name))
     shutil.copytree(PACKAGE, into / "src" / "thaw", dirs_exist_ok=True, ignore=NOT_COPIED)
@@ -126,6 +129,7 @@ def in_lines(found: Survey, chosen: Suggestions) -> list[str]:
         f"{found.root}: {len(found.labels):,} images ({found.source}) of {len(counts)} classes: {', '.join(counts[:SHOWN])}{more}",
         size_line(found.sizes),
         *unreadable_lines(found.sizes),
+        *(f"note: {remark}" for remark in found.remarks[:2]),
         *chosen.said,
     ]
 

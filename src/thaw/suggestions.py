@@ -1,6 +1,5 @@
 """A survey of images -> dials of params.yaml, each with the reason why."""
 
-import re
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ import numpy as np
 
 from thaw.errors import InputError
 from thaw.folding import make_splits
+from thaw.grouping import group_names
 from thaw.survey import Survey
 
 FOLDS = (4, 3, 2)
@@ -109,13 +109,10 @@ def _proposed(grouping: Grouping, groups: list[str]) -> Suggestions:
 
 def matched(pattern: str, paths: list[str]) -> list[str] | None:
     """The group of every path; None where one has none."""
-    compiled, found = re.compile(pattern), []
-    for path in paths:
-        match = compiled.search(path)
-        if match is None:
-            return None
-        found.append(match["group"])
-    return found
+    try:
+        return group_names(paths, pattern, "")
+    except InputError:
+        return None
 
 
 def why_not(grouping: Grouping, groups: list[str], found: Survey) -> str:
@@ -152,8 +149,9 @@ def suggest_split(found: Survey, grouped: bool, groups: list[str]) -> Suggestion
     """split.method and split.folds. Raises `InputError` where the classes are too small for two folds."""
     if found.splits:
         counts = Counter(found.splits)
-        if not (counts["train"] and counts["test"]):
-            raise InputError(f"init: the given split has no {'test' if counts['train'] else 'train'} images; it needs train and test")
+        if not (counts["train"] and (counts["val"] or counts["test"])):
+            missing = "val or test" if counts["train"] else "train"
+            raise InputError(f"init: the split that the images come with has no {missing} images; it needs train, and val or test")
         listed = ", ".join(f"{name} {counts[name]:,}" for name in ("train", "val", "test") if counts[name])
         note = "thaw init: the split that the images come with; grouped or stratified, with folds such as [0, 1, 2, 3], would make one"
         return Suggestions({"split.method": "given", "split.folds": [0]}, {"split.method": note}, [f"split: as given ({listed})"])

@@ -1,25 +1,17 @@
 """What a folder of images holds, told by names, tables and headers: classes, sizes, a given split. No image is decoded."""
 
-import csv
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from statistics import median
 from typing import Any
 
-import pandas as pd
-
-from thaw.errors import InputError, nearest
+from thaw.errors import InputError
+from thaw.listing import walk
+from thaw.sources import Fetched
 
 SAMPLE = 2000
 """Headers that are read; spread evenly over the files."""
-SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-"""What folders, parquet files and rows of a given split are called, in any case."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +38,14 @@ class Survey:
     paths: list[str]
     labels: list[str]
     groups: list[str]  # of a table's column; [] where there is none
-    splits: list[str]  # "train" | "val" | "test"; [] where none is given
+    splits: list[str]  # "train" | "val" | "test"; [] where not all images have one
     sizes: Sizes
+    remarks: list[str] = field(default_factory=list)  # what fetch would say or stop at, a line each
 
     @property
     def classes(self) -> dict[str, int]:
         """Class -> images, most first."""
-        return dict(Counter(self.labels).most_common())
+        return dict(sorted(Counter(self.labels).items(), key=lambda item: (-item[1], item[0])))
 
 
 def survey(images: Path) -> Survey:
@@ -65,30 +58,28 @@ def survey(images: Path) -> Survey:
     if images.is_file() and images.suffix.lower() != ".csv":
         raise InputError(f"init: {images} is neither a folder nor a .csv file")
     root = (images if images.is_dir() else images.parent).resolve()
-    tables = (
-        [images.resolve()] if images.is_file() else [path for path in below(root, {".csv"}) if {"path", "label"} <= set(header_of(path))]
-    )
-    parquet = [] if tables else below(root, {".parquet"})
+    files = walk(root, "init")[0] if images.is_dir() else []
+    tables = [images.name] if images.is_file() else [name for name in files if is_table(root / name)]
     if len(tables) > 1:
-        named = ", ".join(path.relative_to(root).as_posix() for path in tables[:3])
+        named = ", ".join(tables[:3])
         raise InputError(f"init: {root} has {len(tables)} tables with columns path and label ({named}); name the one that is meant")
+    parquet = [name for name in files if name.lower().endswith(".parquet")]
     found = survey_table(root, tables[0]) if tables else survey_parquet(root, parquet) if parquet else survey_folder(root)
     if len(found.classes) < 2:
-        raise InputError(f"init: {images} has one class only, {found.labels[0]!r}; {ONE_CLASS[found.source]}")
+        raise InputError(f"init: {images} has one class only, {found.labels[0]!r}; the column label must name two or more")
     return found
 
 
-ONE_CLASS = {
-    "folder": "it needs a sub-folder for each class, such as cat/ and dog/",
-    "csv": "the column label must name two classes or more",
-    "parquet": "the column label must name two classes or more",
-}
+def is_table(path: Path) -> bool:
+    """Whether a file is a CSV whose header has the columns path and label."""
+    from thaw.sources.csv import SEPARATORS
 
-
-def below(root: Path, endings: set[str]) -> list[Path]:
-    """Files of these endings in any case, hidden files and folders left out, in the order of their names."""
-    found = (path for path in root.rglob("*") if path.suffix.lower() in endings and path.is_file())
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts))
+    if path.suffix.lower() != ".csv":
+        return False
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        header = file.readline()
+    columns = {name.strip().strip('"') for name in header.split(max(SEPARATORS, key=header.count))}
+    return {"path", "label"} <= columns
 
 
 def image_endings() -> set[str]:
@@ -98,91 +89,70 @@ def image_endings() -> set[str]:
 
 
 def survey_folder(root: Path) -> Survey:
-    """The first folder is the class; where the first folders are those of a split, the second."""
-    files = [PurePosixPath(path.relative_to(root).as_posix()) for path in below(root, image_endings())]
-    parts = [path.parts for path in files if len(path.parts) > 1]
-    if not parts:
-        loose = f"; {len(files)} images lie in it without a sub-folder" if files else ""
-        raise InputError(f"init: {root} has no images in class sub-folders{loose}; it should hold files such as {root}/cat/1.jpg")
-    given = all(part[0].lower() in SPLITS and len(part) > 2 for part in parts) and len({SPLITS[part[0].lower()] for part in parts}) > 1
-    labels = [part[1] if given else part[0] for part in parts]
-    paths = ["/".join(part) for part in parts]
-    splits = [SPLITS[part[0].lower()] for part in parts] if given else []
-    return Survey("folder", root, "", paths, labels, [], splits, sizes_of([root / path for path in paths], paths))
+    """As the source `folder` sees it. Files that are called as no image is are told, and left out of the counts."""
+    from thaw.sources.folder import fetch
+
+    fetched = fetch(root, "")
+    paths = fetched.table["path"].tolist()
+    endings = image_endings()
+    others = [path for path in paths if PurePosixPath(path).suffix.lower() not in endings]
+    if len(others) == len(paths):  # some people's images have no ending at all
+        others = []
+    return surveyed("folder", root, "", fetched, set(others))
 
 
-def header_of(table: Path) -> list[str]:
-    """Names of a CSV's columns; [] where it has none."""
-    with table.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        return next(csv.reader(file), [])
+def survey_table(root: Path, name: str) -> Survey:
+    """As the source `csv` sees it."""
+    from thaw.sources.csv import fetch
+
+    return surveyed("csv", root, name, fetch(root, name, ""), set())
 
 
-def survey_table(root: Path, table: Path) -> Survey:
-    """Columns path and label, and group and split where they are there. Paths are the table's own: below its folder, or absolute."""
-    columns = header_of(table)
-    for name in ("path", "label"):
-        if name not in columns:
-            hint = nearest(name, columns) if columns else "it is empty"
-            raise InputError(
-                f"init: {table} has no column {name!r} ({hint}); its columns must be path, label and, if you like, group, split"
-            )
-    rows: Any = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    if rows.empty:
-        raise InputError(f"init: {table} has no rows below its header")
-    paths, labels = rows["path"].tolist(), rows["label"].tolist()
-    if "" in labels:
-        raise InputError(f"init: {table} row {labels.index('') + 2} has no label ({paths[labels.index('')]})")
-    groups = rows["group"].tolist() if "group" in rows else []
-    splits = _given(rows["split"].tolist(), table) if "split" in rows else []
-    files = [table.parent / path for path in paths]  # an absolute path stays itself
-    return Survey("csv", root, table.relative_to(root).as_posix(), paths, labels, groups, splits, sizes_of(files, paths))
+def surveyed(source: str, root: Path, name: str, fetched: Fetched, others: set[str]) -> Survey:
+    """``others``: paths that are no images, as far as their names tell."""
+    table = fetched.table[[path not in others for path in fetched.table["path"]]]
+    origin = dict(zip(fetched.table["path"], fetched.origin or [], strict=True))
+    paths, splits = table["path"].tolist(), table["split"].tolist()
+    sizes = sizes_of([origin[path] for path in paths], paths)
+    strange = sorted(others) + [path for path, _ in fetched.bad]
+    remarks = list(fetched.remarks)
+    if strange:
+        told = f"{len(strange)} files are no images or lie in no class, {strange[0]} the first"
+        remarks.insert(0, f"{told}; take them away or set data.on_bad: quarantine")
+    groups = table["group"].tolist() if fetched.dataset.grouped else []
+    return Survey(source, root, name, paths, table["label"].tolist(), groups, splits if all(splits) else [], sizes, remarks)
 
 
-def _given(names: list[str], where: Path) -> list[str]:
-    unknown = next((name for name in names if name.lower() not in SPLITS), None)
-    if unknown is not None:
-        raise InputError(f"init: {where}: split {unknown!r} is none of train, val and test")
-    return [SPLITS[name.lower()] for name in names]
-
-
-def survey_parquet(root: Path, files: list[Path]) -> Survey:
-    """Columns image ({bytes, path}, or bytes) and label, as Hugging Face writes them; the files' names may give a split."""
-    from pyarrow import ArrowInvalid
+def survey_parquet(root: Path, names: list[str]) -> Survey:
+    """Labels and, of some rows, the headers of their images; columns and names as the source `parquet` wants them."""
+    from pyarrow import ArrowException
     from pyarrow.parquet import ParquetFile
 
-    paths: list[str] = []
-    labels: list[str] = []
-    heads: list[bytes] = []
-    looked: list[str] = []
-    for file in files:
-        name = file.relative_to(root).as_posix()
+    from thaw.sources.parquet import class_names, given_splits
+
+    found = given_splits(root, names)
+    paths, labels, splits, heads, looked = [], [], [], [], []
+    for name in names:
         try:
-            with ParquetFile(file) as opened:
-                names = opened.schema_arrow.names
-                missing = [column for column in ("image", "label") if column not in names]
+            with ParquetFile(root / name) as file:
+                columns = file.schema_arrow.names
+                missing = [column for column in ("image", "label") if column not in columns]
                 if missing:
-                    raise InputError(f"init: {name} has no column {missing[0]!r}; it has {', '.join(names)}")
-                classes = class_names(opened.schema_arrow.metadata or {})
-                own = opened.read(columns=["label"]).column("label").to_pylist()
-                first = next(opened.iter_batches(batch_size=max(1, SAMPLE // len(files)), columns=["image"]), None)
-        except ArrowInvalid as error:
+                    raise InputError(f"init: {name} has no column {missing[0]!r}; it has {', '.join(columns)}")
+                classes = class_names(file.schema_arrow)
+                own: list[Any] = file.read(columns=["label"]).column("label").to_pylist()
+                first = next(file.iter_batches(batch_size=-(-SAMPLE // len(names)), columns=["image"]), None)
+        except ArrowException as error:
             raise InputError(f"init: {name} is no parquet file ({' '.join(str(error).split())[:80]})") from None
-        labels += [classes[label] if classes and isinstance(label, int) and label < len(classes) else str(label) for label in own]
+        labels += [classes[label] if isinstance(label, int) and label < len(classes) else str(label) for label in own]
         paths += [f"{name}/{row}" for row in range(len(own))]
+        splits += [found[name]] * len(own)
         rows = [] if first is None else first.column(0).to_pylist()
         looked += [f"{name}/{row}" for row in range(len(rows))]
         heads += [row["bytes"] if isinstance(row, dict) else row for row in rows]
     if not labels:
-        raise InputError(f"init: the {len(files)} parquet files of {root} have no rows")
-    stems = [PurePosixPath(path).parent.name.partition("-")[0].lower() for path in paths]
-    given = all(stem in SPLITS for stem in stems) and len({SPLITS[stem] for stem in stems}) > 1
-    return Survey("parquet", root, "", paths, labels, [], [SPLITS[stem] for stem in stems] if given else [], sizes_of(heads, looked))
-
-
-def class_names(metadata: dict[bytes, bytes]) -> list[str]:
-    """Names of label numbers, which Hugging Face keeps in the file's metadata; [] where there are none."""
-    features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    return list(features.get("label", {}).get("names", []))
+        raise InputError(f"init: the {len(names)} parquet files of {root} have no rows")
+    return Survey("parquet", root, "", paths, labels, [], splits if all(splits) else [], sizes_of(heads, looked))
 
 
 def sizes_of(files: list[Any], names: list[str]) -> Sizes:
