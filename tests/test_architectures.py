@@ -141,7 +141,7 @@ def test_resize_is_the_presets_for_every_set_of_weights() -> None:
         (224, 236),
         (224, 246),
     }:
-        assert Recipe(crop, crop, crop / whole, "bilinear", (0.0,) * 3, (1.0,) * 3).resize == whole
+        assert Recipe(crop, crop, crop / whole, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)).resize == whole
 
 
 def test_old_names_of_densenet_are_understood(hubs: Path) -> None:

@@ -4,6 +4,7 @@ import io
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,14 +88,15 @@ def close(found: list[tuple[int, ...]], expected: list[tuple[int, ...]]) -> bool
     [(1, 0), (2, 1), (3, 3), (4, 2), (5, 0), (6, 1), (7, 3), (8, 2)],  # where the upper left corner goes
 )
 def test_pictures_are_turned_upright(tmp_path: Path, kind: str, orientation: int, blue: int) -> None:
-    options = {"quality": 95} if kind == "jpg" else {"lossless": True} if kind == "webp" else {}
+    options: dict[str, Any] = {"quality": 95} if kind == "jpg" else {"lossless": True} if kind == "webp" else {}
     scene(48, 48).save(tmp_path / f"a.{kind}", exif=turned(orientation), **options)
     assert close(corners(tmp_path / f"a.{kind}"), [BLUE if corner == blue else RED for corner in range(4)])
 
 
 @pytest.mark.parametrize(("name", "mode"), [("a.png", "RGBA"), ("a.webp", "RGBA"), ("a.tif", "RGBA"), ("a.png", "LA")])
 def test_what_is_transparent_is_white(tmp_path: Path, name: str, mode: str) -> None:
-    transparent(mode).save(tmp_path / name, **({"lossless": True} if name.endswith("webp") else {}))
+    options: dict[str, Any] = {"lossless": True} if name.endswith("webp") else {}
+    transparent(mode).save(tmp_path / name, **options)
     square = decode_square(tmp_path / name, 32, 3)
     assert (square[:, -4:] == 255).all() and square[:, :4].max(axis=2).max() < 240
 

@@ -124,7 +124,7 @@ def test_what_is_not_there_is_downloaded_and_a_failure_is_tried_again(tmp_path: 
     assert fetched.dataset.classes == ["a", "b (1)", "b (2)"]  # two classes of one name stay two
     assert fetched.table["label"].tolist() == ["a", "b (1)", "b (2)", "a"] * 2
     assert fetched.table["split"].tolist() == ["train"] * 4 + ["test"] * 4
-    with Image.open(tmp_path / "raw" / fetched.table["path"][3]) as written:
+    with Image.open(tmp_path / "raw" / fetched.table["path"].tolist()[3]) as written:
         assert written.mode == "RGB"
     assert socket.getdefaulttimeout() is None
 

@@ -72,7 +72,7 @@ def timm_encoder(of: Weights, image_size: int, file: Path | None, from_hub: bool
     import timm
 
     name, cfg = of.name.split(".")[0], _timm_cfg(of.name)
-    sized = {"img_size": image_size} if cfg.fixed_input_size else {}
+    sized: dict[str, Any] = {"img_size": image_size} if cfg.fixed_input_size else {}
     file = timm_file(of.name, cfg) if from_hub else file
     recipe = recipe_of(cfg.to_dict())
     if file is None:

@@ -225,7 +225,7 @@ def old_runs(root: Path) -> Finding:
 
 def weights(params: Params) -> Finding:
     """Those that packages carry; the others are the hub's, a file's, or random, and told of when they are used."""
-    from thaw.backbones import PACKAGED, packaged_file
+    from thaw.packaged import PACKAGED, packaged_file
 
     used = {*params.features.backbones, *params.finetune.backbones}
     names = sorted({params.backbones[name].weights for name in used})
