@@ -1,17 +1,14 @@
 """Shapes and types in signatures are checked at run time here, and only here."""
 
 import os
-
-os.environ.setdefault("MPLBACKEND", "Agg")
-
-from jaxtyping import install_import_hook
-
-install_import_hook("thaw", "beartype.beartype")
-
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+install_import_hook("thaw", "beartype.beartype")
 
 
 @pytest.fixture(scope="session")

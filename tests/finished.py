@@ -76,5 +76,7 @@ def evidence(strategies: list[str], value: float = 0.9) -> None:
         for metric in ("roc_auc", "log_loss")
     ]
     pd.DataFrame(rows).to_csv("reports/leaderboard.csv", index=False)
-    said = [{"backbone": "lite0", "strategy": name, "metric": "roc_auc", "sentence": f"no difference seen for {name}"} for name in strategies]
+    said = [
+        {"backbone": "lite0", "strategy": name, "metric": "roc_auc", "sentence": f"no difference seen for {name}"} for name in strategies
+    ]
     pd.DataFrame(said).to_csv("reports/contrasts.csv", index=False)

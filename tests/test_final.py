@@ -42,7 +42,9 @@ def test_everything_is_there_and_the_model_reads_back(project: Path) -> None:
     assert {path.name for path in FOLDER.iterdir()} == FILES
     model, record = read_model(FOLDER), read_record(FOLDER)
     assert record.record_id == model.about.record_id and record.kind == "head"
-    assert model.about.runs == {f"lite0/linear_probe/{k}": read_record(Identity("lite0", "linear_probe", k).folder()).record_id for k in (0, 1)}
+    assert model.about.runs == {
+        f"lite0/linear_probe/{k}": read_record(Identity("lite0", "linear_probe", k).folder()).record_id for k in (0, 1)
+    }
     assert (model.about.stored_side, model.about.channels) == (32, 1)
 
 
@@ -63,8 +65,8 @@ def test_the_probe_is_the_one_that_its_rows_give_and_thresholds_are_its_own(proj
     params, model = read_params(), read_model(FOLDER)
     plan = plan_of(params, choose(params))
     X, labels = np.load("data/features/lite0/features.npy"), labels_of(read_index(Path("data/index.csv")), model.about.classes)
-    parts = [Part(X[rows], labels[rows]) for rows in (plan.train, plan.val)]
-    head = fit_logistic(*parts, params.heads.C, "auc", 2).head
+    train, val = (Part(X[rows], labels[rows]) for rows in (plan.train, plan.val))
+    head = fit_logistic(train, val, params.heads.C, "auc", 2).head
     assert head is not None
     tensors = load_file(FOLDER / "model.safetensors")
     np.testing.assert_array_equal(tensors["head.weight"].numpy(), head.W)
@@ -228,4 +230,3 @@ def test_tensors_stand_under_the_names_of_the_projects_network(project: Path) ->
     network.load_state_dict(load_file(FOLDER / "model.safetensors"))
     save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, "again.safetensors")
     assert Path("again.safetensors").read_bytes() == (FOLDER / "model.safetensors").read_bytes()
-

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from thaw.errors import InputError
-from thaw.folding import leave_domains_out
+from thaw.folding import hold_out, leave_domains_out
 from thaw.splits import INSIDE, TEST, TRAIN, VAL
 
 
@@ -52,3 +52,19 @@ def test_what_the_data_cannot_fill_is_one_line() -> None:
     one_class = data | {"labels": np.where(data["domains"] == "mono", 0, data["labels"])}
     with pytest.raises(InputError, match="domain 'mono' has one class or one group only"):
         table_of(one_class, 2)
+
+
+def test_a_part_is_held_out_in_whole_groups_or_by_class_alone() -> None:
+    labels, groups = np.arange(200) % 2, np.array([f"g{row // 10}" for row in range(200)])
+    for method in ("grouped", "leave_domain_out", "stratified"):
+        kept, held = hold_out(labels, groups, method, 0.2, 0)
+        assert sorted([*kept, *held]) == list(range(200)) and 30 <= len(held) <= 50
+        torn = set(groups[kept]) & set(groups[held])
+        assert bool(torn) == (method == "stratified")
+        assert (hold_out(labels, groups, method, 0.2, 0)[1] == held).all() and list(hold_out(labels, groups, method, 0.2, 1)[1]) != list(
+            held
+        )
+    with pytest.raises(InputError, match="one group only"):
+        hold_out(labels, np.array(["g"] * 200), "grouped", 0.2, 0)
+    with pytest.raises(InputError, match="leaves a class without images"):
+        hold_out(np.array([0] * 100 + [1] * 100), np.repeat(["a", "b"], 100), "grouped", 0.2, 0)

@@ -129,9 +129,7 @@ def test_a_model_that_is_not_there_is_one_line(
     assert done.exit_code == 1 and said in done.stderr and len(done.stderr.splitlines()) == 1
 
 
-def test_an_interrupted_table_is_not_there(
-    finished: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_table_is_not_there(finished: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: object) -> list[list[str]]:
         raise KeyboardInterrupt
 

@@ -1,9 +1,9 @@
 """The model that is handed on: a folder with a network's tensors and everything that its predictions need; no code, no pickles.
 
-    model.safetensors  backbone and head, under the names of `thaw.backbones.Network` (and `columns`, where blocks are read)
-    model.json         `About`: which network, preprocessing, classes, threshold, temperature, where it comes from
-    model.onnx         the same network for other programs; see `thaw.export`
-    record.json        how it was trained; MODEL_CARD.md says it for people
+model.safetensors  backbone and head, under the names of `thaw.backbones.Network` (and `columns`, where blocks are read)
+model.json         `About`: which network, preprocessing, classes, threshold, temperature, where it comes from
+model.onnx         the same network for other programs; see `thaw.export`
+record.json        how it was trained; MODEL_CARD.md says it for people
 """
 
 import json
@@ -62,7 +62,8 @@ class About:
     @property
     def recipe(self) -> Recipe:
         """JSON has no tuples."""
-        return Recipe(**self.preprocessing | {name: tuple(self.preprocessing[name]) for name in ("mean", "std")})
+        said: dict[str, Any] = self.preprocessing | {name: tuple(self.preprocessing[name]) for name in ("mean", "std")}
+        return Recipe(**said)
 
 
 class BlocksNetwork(nn.Module):

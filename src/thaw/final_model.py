@@ -160,7 +160,11 @@ def plan_of(params: Params, choice: Choice) -> Plan:
 
 def _settings(params: Params, choice: Choice) -> dict[str, Any]:
     """The dials that decide the result."""
-    dials: dict[str, Any] = {"metric": params.selection.metric, "validation": params.split.validation, "threshold": params.evaluate.threshold}
+    dials: dict[str, Any] = {
+        "metric": params.selection.metric,
+        "validation": params.split.validation,
+        "threshold": params.evaluate.threshold,
+    }
     fits = strategies(params.heads, params.selection.metric, 2)  # the number of classes is none of the settings
     if choice.strategy in HEADS:
         return dials | fits[choice.strategy][0]
