@@ -25,7 +25,20 @@ ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
 CELLS = {f"finetune@lite0-{strategy}-{fold}" for strategy in ("full", "lp_ft") for fold in (0, 1)}
 PARTS = {f"finetune_part@lite0-lp_ft-25-{fold}" for fold in (0, 1)}
-ONCE = {"fetch", "prepare", "split", "audit", "features@lite0", "heads@lite0", "learn@lite0", "evaluate", "gallery", "report", "final", "track"}
+ONCE = {
+    "fetch",
+    "prepare",
+    "split",
+    "audit",
+    "features@lite0",
+    "heads@lite0",
+    "learn@lite0",
+    "evaluate",
+    "gallery",
+    "report",
+    "final",
+    "track",
+}
 STAGES = ONCE | CELLS | PARTS
 TABLES = {"leaderboard", "contrasts", "curves", "reliability", "operating", "groups", "learning", "shift", "mismatch"}
 RUN_FILES = {"record.json", "predictions.npz"}

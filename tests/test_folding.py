@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from thaw.errors import InputError
-from thaw.folding import given_split, leave_domains_out
+from thaw.folding import given_split, hold_out, leave_domains_out
 from thaw.splits import INSIDE, NOWHERE, TEST, TRAIN, VAL
 
 
@@ -91,3 +91,19 @@ def test_what_given_parts_cannot_fill_is_one_line() -> None:
             given_of(given, labels=labels)
     with pytest.raises(InputError, match="one image or group, so none can validate"):
         given_of([TRAIN] * 10 + [TEST] * 10, np.array(["g"] * 10 + ["h"] * 10))
+
+
+def test_a_part_is_held_out_in_whole_groups_or_by_class_alone() -> None:
+    labels, groups = np.arange(200) % 2, np.array([f"g{row // 10}" for row in range(200)])
+    for method in ("grouped", "leave_domain_out", "stratified"):
+        kept, held = hold_out(labels, groups, method, 0.2, 0)
+        assert sorted([*kept, *held]) == list(range(200)) and 30 <= len(held) <= 50
+        torn = set(groups[kept]) & set(groups[held])
+        assert bool(torn) == (method == "stratified")
+        assert (hold_out(labels, groups, method, 0.2, 0)[1] == held).all() and list(hold_out(labels, groups, method, 0.2, 1)[1]) != list(
+            held
+        )
+    with pytest.raises(InputError, match="one group only"):
+        hold_out(labels, np.array(["g"] * 200), "grouped", 0.2, 0)
+    with pytest.raises(InputError, match="leaves a class without images"):
+        hold_out(np.array([0] * 100 + [1] * 100), np.repeat(["a", "b"], 100), "grouped", 0.2, 0)

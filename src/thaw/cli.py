@@ -88,7 +88,7 @@ def predict(
     model: Annotated[Path, typer.Option(help="Folder of a model, as stage final makes it.")] = Path("models/final"),
     csv: Annotated[Path | None, typer.Option(help="Table to write; to stdout if not given.")] = None,
 ) -> None:
-    """Predict the class of images: path, class, probability of each class. Files that cannot be read are listed at the end, with status 1."""
+    """Predict the class of images: path, class, probability of each. Files that cannot be read are listed at the end, with status 1."""
     from thaw.predict import predict_files
 
     exit_with_one_line(lambda: predict_files(paths, model, csv))

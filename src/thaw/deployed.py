@@ -1,9 +1,9 @@
 """The model that is handed on: a folder with a network's tensors and everything that its predictions need; no code, no pickles.
 
-    model.safetensors  backbone and head, under the names of `thaw.backbones.Network` (and `columns`, where blocks are read)
-    model.json         `About`: which network, preprocessing, classes, threshold, temperature, where it comes from
-    model.onnx         the same network for other programs; see `thaw.export`
-    record.json        how it was trained; MODEL_CARD.md says it for people
+model.safetensors  backbone and head, under the names of `thaw.backbones.Network` (and `columns`, where blocks are read)
+model.json         `About`: which network, preprocessing, classes, threshold, temperature, where it comes from
+model.onnx         the same network for other programs; see `thaw.export`
+record.json        how it was trained; MODEL_CARD.md says it for people
 """
 
 import json
@@ -43,7 +43,8 @@ class About:
     strategy: str
     dataset: str
     data_sha256: str
-    weights: str  # what the network was built from, as in params.yaml: the architecture's name is part of it
+    weights: str  # what the network was built from, as in params.yaml
+    architecture: str | None  # of a file of weights, whose name does not tell
     weights_sha256: str
     image_size: int  # px
     blocks: list[list[Any]]  # [name, width] of the pooled outputs that the head reads, stem first; []: it reads the encoder's output
@@ -62,7 +63,8 @@ class About:
     @property
     def recipe(self) -> Recipe:
         """JSON has no tuples."""
-        return Recipe(**self.preprocessing | {name: tuple(self.preprocessing[name]) for name in ("mean", "std")})
+        said: dict[str, Any] = self.preprocessing | {name: tuple(self.preprocessing[name]) for name in ("mean", "std")}
+        return Recipe(**said)
 
 
 class BlocksNetwork(nn.Module):
@@ -127,7 +129,7 @@ def columns_of(classes: Sequence[str]) -> list[str]:
 
 def build_network(about: About) -> nn.Module:
     """The network without its tensors, in evaluation mode: random weights stand where `read_model` puts the file's."""
-    backbone = build_backbone(about.weights, about.image_size, random_seed=0)
+    backbone = build_backbone(about.weights, about.image_size, random_seed=0, architecture=about.architecture)
     if not about.blocks:
         return Network(backbone.encoder, backbone.dim, len(about.classes)).eval()
     names = [name for name, _ in about.blocks]

@@ -18,7 +18,7 @@ from thaw.files import write_with
 
 INPUT, OUTPUTS = "pixels", ("logits", "probabilities")
 TOLERANCE = 1e-3
-"""How far logits of PyTorch and ONNX Runtime may be apart, as a share of the largest one where that is above 1: the order of sums differs."""
+"""How far logits of PyTorch and ONNX Runtime may be apart, as a share of the largest where that is above 1: the order of sums differs."""
 IMAGES = 64  # real ones, for the parity check
 
 

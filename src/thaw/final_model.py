@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from thaw.averaging import State
-from thaw.backbones import Backbone, Network, build_backbone
+from thaw.backbones import Backbone, Network, backbone_of
 from thaw.calibration import fit_temperature, tempered
 from thaw.cells import best_metrics, sole_owner
 from thaw.checkpoints import Training, read_progress
@@ -125,7 +125,7 @@ def plan_of(params: Params, choice: Choice) -> Plan:
     trained = choice.strategy in params.strategies
     seed = derive_seed(params.finetune.seed if trained else params.heads.seed, "final")
     random_seed = derive_seed(seed, "init") if trained and params.strategies[choice.strategy].start == "random" else None
-    backbone = build_backbone(settings.weights, settings.image_size, random_seed)
+    backbone = backbone_of(settings, random_seed)
     recipe = asdict(backbone.recipe)
     inputs = {
         "identity": f"{choice.backbone}/{choice.strategy}/final",
@@ -160,7 +160,11 @@ def plan_of(params: Params, choice: Choice) -> Plan:
 
 def _settings(params: Params, choice: Choice) -> dict[str, Any]:
     """The dials that decide the result."""
-    dials: dict[str, Any] = {"metric": params.selection.metric, "validation": params.split.validation, "threshold": params.evaluate.threshold}
+    dials: dict[str, Any] = {
+        "metric": params.selection.metric,
+        "validation": params.split.validation,
+        "threshold": params.evaluate.threshold,
+    }
     fits = strategies(params.heads, params.selection.metric, 2)  # the number of classes is none of the settings
     if choice.strategy in HEADS:
         return dials | fits[choice.strategy][0]
@@ -357,6 +361,7 @@ def describe(plan: Plan, refitted: Refitted) -> About:
         dataset=plan.dataset.name,
         data_sha256=plan.record.inputs["data_sha256"],
         weights=settings.weights,
+        architecture=settings.architecture,
         weights_sha256=plan.backbone.weights_sha256,
         image_size=settings.image_size,
         blocks=refitted.blocks,

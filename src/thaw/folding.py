@@ -119,7 +119,9 @@ def hold_out(
     held = part == _most_typical(part, labels, share)
     if len(np.unique(labels[held])) < 2 or set(labels.tolist()) - set(labels[~held].tolist()):
         mend = "use another split.seed or split.validation, or split.method: stratified"
-        raise InputError(f"split: holding out {share:g} of all images leaves a class without images to train on, or one to validate; {mend}")
+        raise InputError(
+            f"split: holding out {share:g} of all images leaves a class without images to train on, or one to validate; {mend}"
+        )
     return rows[~held], rows[held]
 
 

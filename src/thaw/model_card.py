@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from thaw.backbones import PACKAGED
+from thaw.packaged import PACKAGED
 from thaw.deployed import About
 from thaw.index import Dataset
 from thaw.measures import MEASURES, number
@@ -77,11 +77,11 @@ def how(about: About, record: Record, dataset: Dataset, refit: Refit) -> str:
     return "\n".join(
         [
             f"- Strategy: `{about.strategy}` on `{about.backbone}`: {refit.reason}.",
-            f"- Data: {refit.images:,} images of {about.dataset}, of every role that they had in the folds. {train:,} were trained on; the other "
-            f"{refit.validation:,}, {whole}, chose the epoch or the strength of regularisation, "
+            f"- Data: {refit.images:,} images of {about.dataset}, of every role that they had in the folds. {train:,} were trained on; "
+            f"the other {refit.validation:,}, {whole}, chose the epoch or the strength of regularisation, "
             f"{'the temperature and the threshold' if about.threshold is not None else 'and the temperature'}.",
             f"- On these {refit.validation:,}: {said}. They chose the model, so this is no evidence of how good it is.",
-            "- Temperature and threshold are this network's own; medians over the folds would belong to networks whose logits differ in size.",
+            "- Temperature and threshold are this network's own; medians over the folds would belong to networks of other logits.",
             f"- {record.trainable_parameters:,} parameters were trained. Settings, seeds and versions: record.json.",
         ]
     )
@@ -94,8 +94,8 @@ def evidence_of(about: About, evidence: Evidence) -> str:
     rows = own.set_index("metric").loc[metrics]
     level = f"{100 * evidence.confidence:g} %"
     lines = [
-        "This very network has seen every image that there is, so it cannot be tested on them. What was tested is the recipe: networks of the "
-        f"same strategy, one for each fold ({', '.join(f'`{name}`' for name in about.runs)}), on images that they had not seen.",
+        "This very network has seen every image that there is, so it cannot be tested on them. What was tested is the recipe: networks "
+        f"of the same strategy, one for each fold ({', '.join(f'`{name}`' for name in about.runs)}), on images that they had not seen.",
         "",
         f"| figure | value | {level} interval | images | groups |",
         "|---|---|---|---|---|",
@@ -115,7 +115,9 @@ def _sentences(about: About, evidence: Evidence) -> list[str]:
 
 def leaks(leakage: Mapping[str, Any]) -> str:
     verdict = leakage["verdict"]
-    return "\n".join([f"The audit's verdict: **{verdict['level']}**.", "", *(f"- {sentence}" for sentence in verdict["sentences"])]).rstrip()
+    return "\n".join(
+        [f"The audit's verdict: **{verdict['level']}**.", "", *(f"- {sentence}" for sentence in verdict["sentences"])]
+    ).rstrip()
 
 
 def use(about: About, refit: Refit) -> str:
@@ -131,9 +133,9 @@ def use(about: About, refit: Refit) -> str:
             "- `thaw predict FOLDER --csv predictions.csv` reads image files and does all of this.",
             f"- Images: decoded to {square} (shorter side resized, centre cropped), resized to {resize} px "
             f"({recipe['interpolation']}, antialiased), centre {recipe['image_size']} px.",
-            f"- `model.onnx` takes these as uint8 `pixels` (N, {about.channels}, {recipe['image_size']}, {recipe['image_size']}), normalises "
-            f"them itself, and gives `logits` and `probabilities` at temperature {about.temperature:.4f}. On {refit.checked} images its logits "
-            f"and PyTorch's were within {refit.tolerance:g} of each other, relative to the largest.",
+            f"- `model.onnx` takes these as uint8 `pixels` (N, {about.channels}, {recipe['image_size']}, {recipe['image_size']}), "
+            f"normalises them itself, and gives `logits` and `probabilities` at temperature {about.temperature:.4f}. On {refit.checked} "
+            f"images its logits and PyTorch's were within {refit.tolerance:g} of each other, relative to the largest.",
             f"- Prediction: {decision}.",
         ]
     )
@@ -161,11 +163,11 @@ def weights_licence(weights: str) -> str:
 
 def limits(about: About, refit: Refit) -> str:
     said = [
-        f"It knows {len(about.classes)} classes and answers with one of them whatever the picture shows; it has no answer for what is none.",
+        f"It knows {len(about.classes)} classes and answers with one of them whatever the picture shows.",
         "The evidence is about images like those of the data set. Other cameras, places or times were not tested unless the data set's "
         "groups or domains hold them.",
-        f"Temperature{' and threshold' if about.threshold is not None else ''} rest on {refit.validation:,} images that also chose the model: "
-        "probabilities may be a little too sure. Choose a threshold of your own where mistakes cost differently.",
+        f"Temperature{' and threshold' if about.threshold is not None else ''} rest on {refit.validation:,} images that also chose the "
+        "model: probabilities may be a little too sure. Choose a threshold of your own where mistakes cost differently.",
         "Pretraining leaves its mark: what the encoder learnt from its own images, biases included, is still in it.",
     ]
     return "\n".join(f"- {sentence}" for sentence in said)

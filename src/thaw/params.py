@@ -383,7 +383,9 @@ class Params(Block):
         """The model at the end is one of those that were compared, so that there is evidence on it."""
         if self.final.strategy == KEEPS_IMAGES:
             mend = "name another, such as linear_probe, or best"
-            raise InputError(f"final.strategy: {KEEPS_IMAGES} keeps every training image, so it is no network that could be handed on; {mend}")
+            raise InputError(
+                f"final.strategy: {KEEPS_IMAGES} keeps every training image, so it is no network that could be handed on; {mend}"
+            )
         right = [name for name in self.features.backbones if self.backbones[name].mismatch is None]
         compared = [name for name in (*HEADS, *self.finetune.strategies) if name != KEEPS_IMAGES]
         _known("final.strategy", [self.final.strategy], [BEST, NONE, *compared])

@@ -1,4 +1,4 @@
-"""``thaw predict``: image files -> path, predicted class, a probability for each class; streamed, so that memory does not grow with files."""
+"""``thaw predict``: image files -> path, predicted class, a probability for each class; streamed, so that memory does not grow."""
 
 import csv
 import os
@@ -59,7 +59,9 @@ def predict_files(asked: Sequence[Path], folder: Path, table: Path | None) -> No
     for path, reason in bad:
         print(f"predict: {path.as_posix()} is no image that can be read ({reason})", file=sys.stderr)
     if bad:
-        raise InputError(f"predict: {len(bad):,} of {len(listed.files):,} files could not be read, so they have no row; mend or remove them")
+        raise InputError(
+            f"predict: {len(bad):,} of {len(listed.files):,} files could not be read, so they have no row; mend or remove them"
+        )
 
 
 def list_files(asked: Sequence[Path]) -> Listed:

@@ -56,7 +56,9 @@ class BarProgress(Progress):
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
         )
-        own: dict[str, Any] = {} if stream is None else {"console": Console(file=stream), "redirect_stdout": False}  # stdout holds something else
+        own: dict[str, Any] = (
+            {} if stream is None else {"console": Console(file=stream), "redirect_stdout": False}
+        )  # stdout holds something else
         self.bar = Bar(*columns, **own)
         self.task = self.bar.add_task(what, total=total, rate="")
 

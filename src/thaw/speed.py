@@ -23,11 +23,11 @@ def measure_speed(params: Params, classes: int, seconds: float = SECONDS) -> Spe
     """Weights are random, which costs the same and needs no download."""
     import torch
 
-    from thaw.backbones import Network, build_backbone
+    from thaw.backbones import Network, backbone_of
 
     name = (params.finetune.backbones or params.features.backbones)[0]
     settings = params.backbones[name]
-    backbone = build_backbone(settings.weights, settings.image_size, random_seed=0)
+    backbone = backbone_of(settings, random_seed=0)
     network = Network(backbone.encoder, backbone.dim, classes)
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-6)
     many = params.finetune.batch_size

@@ -33,6 +33,8 @@ DIALS: dict[str, Any] = {
     "learning.percents": [25],
     "learning.finetune": ["lp_ft"],
     "report.gallery": 6,
+    "final.strategy": "best",
+    "final.backbone": "best",
     "evaluate.reference": "linear_probe",
     "evaluate.reference_backbone": "lite0",
     "evaluate.primary": "roc_auc",

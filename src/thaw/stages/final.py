@@ -1,4 +1,4 @@
-"""final: the strategy that params.yaml names, or the best on validation, refitted on all data -> models/final, with a card and an ONNX graph."""
+"""final: the strategy that params name, or the best on validation, refitted on all data -> models/final, with a card and an ONNX graph."""
 
 import shutil
 from dataclasses import replace
@@ -51,8 +51,8 @@ def main() -> None:
 
 
 def evidence(params: Params) -> Evidence:
-    tables = [pd.read_csv(REPORTS / name) for name in ("leaderboard.csv", "contrasts.csv")]
-    return Evidence(*tables, read_json(REPORTS / "leakage.json"), params.evaluate.primary, params.evaluate.confidence)
+    leaderboard, contrasts = (pd.read_csv(REPORTS / name) for name in ("leaderboard.csv", "contrasts.csv"))
+    return Evidence(leaderboard, contrasts, read_json(REPORTS / "leakage.json"), params.evaluate.primary, params.evaluate.confidence)
 
 
 if __name__ == "__main__":

@@ -29,8 +29,8 @@ class Changes:
     def sentence(self) -> str:
         done = [(self.added, "added"), (self.replaced, "replaced"), (self.moved, "moved to the history")]
         done += [(self.removed, "left over and removed"), (self.running, "still training")]
-        said = ", ".join([f"{count} {word}" for count, word in done if count] + ["the report's files renewed"] * self.renewed)
-        said += ["the model registered"] * self.registered
+        once = ["the report's files renewed"] * self.renewed + ["the model registered"] * self.registered
+        said = ", ".join([f"{count} {word}" for count, word in done if count] + once)
         return f"MLflow: {self.runs} runs equal their records ({said or 'nothing to do'})"
 
 

@@ -6,6 +6,8 @@ These runs are apart from those of the results and never move to a history: a ve
 import base64
 import io
 import tempfile
+import warnings
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,9 @@ MODEL, CARD = "model.json", "MODEL_CARD.md"
 FOLDER = Path("models/final")
 PACKAGE = Path(__file__).parents[1]
 INSIDE = "model"  # where the run keeps the model's files
+SERVED = "served_model.py"
+NEEDED = ("jaxtyping", "mlflow", "numpy", "pandas", "pillow", "safetensors", "scipy", "timm", "torch", "torchvision")
+"""What the code that reads a model imports, for whoever serves it in an environment of its own."""
 
 
 def describes(folder: Path) -> list[Path]:
@@ -34,10 +39,9 @@ def register(client: Any, store: Store, name: str, folder: Path) -> bool:
     about, card = read_json(folder / FOLDER / MODEL), (folder / FOLDER / CARD).read_text(encoding="utf-8")
     experiment_id = open_experiment(client, store, f"{name}-models")  # also where nothing is to do: it brings a moved store's paths home
     versions = [v for v in client.search_model_versions(f"name = '{name}'") if v.tags.get("record_id") == about["record_id"]]
-    whole = [version for version in versions if _is_whole(client, store, version)]
-    for version in versions:
-        if version not in whole[:1]:
-            client.delete_model_version(name, version.version)
+    whole = [each for each in versions if _is_whole(client, store, each)]
+    for broken in (each for each in versions if each not in whole[:1]):
+        client.delete_model_version(name, broken.version)
     if whole:
         if whole[0].description != card:
             client.update_model_version(name, whole[0].version, card)
@@ -52,17 +56,17 @@ def register(client: Any, store: Store, name: str, folder: Path) -> bool:
     return True
 
 
-def _is_whole(client: Any, store: Store, version: Any) -> bool:
+def _is_whole(client: Any, store: Store, registered: Any) -> bool:
     """Whether the files are there; asked of the disk where the store is this project's own."""
     from mlflow.exceptions import MlflowException
 
     try:
-        run = client.get_run(version.run_id)
+        run = client.get_run(registered.run_id)
         if run.info.lifecycle_stage != "active" or run.info.status != "FINISHED":
             return False
         if store.embedded:
             return (store.artifacts / folder_of(run) / "artifacts" / INSIDE / "MLmodel").is_file()
-        return any(file.path == f"{INSIDE}/MLmodel" for file in client.list_artifacts(version.run_id, INSIDE))
+        return any(file.path == f"{INSIDE}/MLmodel" for file in client.list_artifacts(registered.run_id, INSIDE))
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
@@ -86,22 +90,31 @@ def _store(client: Any, store: Store, experiment_id: str, about: dict[str, Any],
 
 def save(path: Path, about: dict[str, Any], folder: Path) -> None:
     """MLflow's own format: the model folder, the code that reads it, signature, an example, and what must be installed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's about itself: its type hints, when imported, and what it does with pandas
+        _save(path, about, folder)
+
+
+def _save(path: Path, about: dict[str, Any], folder: Path) -> None:
     import mlflow.pyfunc
     import pandas as pd
-    from mlflow.models import ModelSignature
+    from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    outputs = [ColSpec("string", "predicted"), *(ColSpec("double", f"p_{name}") for name in about["classes"])]
-    installed = {name: number for name, number in about["libraries"].items() if name != "python"}
+    inputs: list[Any] = [ColSpec("string", "image")]
+    outputs: list[Any] = [ColSpec("string", "predicted"), *(ColSpec("double", f"p_{name}") for name in about["classes"])]
     mlflow.pyfunc.save_model(
         path=str(path),
-        python_model=str(Path(__file__).with_name("served_model.py")),
+        python_model=str(Path(__file__).with_name(SERVED)),
         artifacts={"model": str(folder / FOLDER)},
         code_paths=[str(PACKAGE)],
-        signature=ModelSignature(Schema([ColSpec("string", "image")]), Schema(outputs)),
+        signature=ModelSignature(Schema(inputs), Schema(outputs)),
         input_example=pd.DataFrame({"image": [example(about["stored_side"])]}),
-        pip_requirements=[f"{name}=={number}" for name, number in installed.items()],
+        pip_requirements=[f"{name}=={version(name)}" for name in NEEDED],
     )
+    saved = Model.load(str(path))
+    saved.flavors["python_function"]["model_code_path"] = SERVED  # it lies beside; MLflow notes where it was on this machine
+    saved.save(str(path / "MLmodel"))
 
 
 def example(side: int) -> str:

@@ -1,7 +1,7 @@
 """What MLflow loads and serves: its "model from code". A request's column ``image`` holds the base64 of a file's bytes.
 
-MLflow copies this file into the model and runs it there, beside a copy of the package as it was (`thaw.tracking.registry`); so it alone imports
-mlflow at the top, and does something when it runs. The tensors come from the model folder's safetensors; nothing is unpickled.
+MLflow copies this file into the model and runs it there, beside a copy of the package as it was (`thaw.tracking.registry`); so it alone
+imports mlflow at the top, and does something when it runs. The tensors come from the model folder's safetensors; nothing is unpickled.
 """
 
 import base64
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc.model import PythonModel
 
 from thaw.deployed import read_model
 from thaw.images import BadImage
@@ -28,7 +28,7 @@ class ImageModel(PythonModel):
         self.model = read_model(Path(context.artifacts["model"]))
         self.lock = threading.Lock()  # a server asks from several threads, and a network that reads its blocks notes what they give
 
-    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:  # type: ignore[override]
         images = np.stack([self._read(number, text) for number, text in enumerate(model_input["image"])])
         with self.lock:
             logits = self.model.logits(images)
