@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from thaw.packaged import PACKAGED
 from thaw.deployed import About
 from thaw.index import Dataset
 from thaw.measures import MEASURES, number
+from thaw.packaged import PACKAGED
 from thaw.runs import Record
 
 SHOWN = ("roc_auc", "pr_auc", "balanced_accuracy", "f1_macro", "log_loss", "ece")

@@ -386,7 +386,7 @@ class Params(Block):
             raise InputError(
                 f"final.strategy: {KEEPS_IMAGES} keeps every training image, so it is no network that could be handed on; {mend}"
             )
-        right = [name for name in self.features.backbones if self.backbones[name].mismatch is None]
+        right = [name for name in self.features.backbones if not self.backbones[name].control]
         compared = [name for name in (*HEADS, *self.finetune.strategies) if name != KEEPS_IMAGES]
         _known("final.strategy", [self.final.strategy], [BEST, NONE, *compared])
         _known("final.backbone", [self.final.backbone], [BEST, *right])
@@ -396,7 +396,7 @@ class Params(Block):
     def candidates(self) -> list[tuple[str, str]]:
         """(backbone, strategy) of every result that somebody would use, so without controls, in the order of `runs`."""
         found = dict.fromkeys((backbone, strategy) for backbone, strategy, _ in self.runs())
-        return [(b, s) for b, s in found if s not in CONTROLS and self.backbones[b].mismatch is None]
+        return [(b, s) for b, s in found if s not in CONTROLS and not self.backbones[b].control]
 
     def learning_runs(self, grouped: bool) -> list[tuple[str, str, str, str, int]]:
         """(root, backbone, strategy, by-percent, fold) of every run on a share of the labels. ``grouped``: the data knows groups."""
