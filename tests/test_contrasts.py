@@ -104,7 +104,7 @@ def test_single_images_have_mcnemar_and_delong_and_groups_do_not(world):
 
 def test_the_seed_moves_what_is_drawn_and_nothing_else(world):
     first, second = (compare(*world, seed=seed)[0] for seed in (0, 1))
-    drawn = ["p_permutation", "p_permutation_holm", "p_better"]
+    drawn = ["p_permutation", "p_permutation_holm", "p_holm", "p_better", "sentence"]
     assert first.drop(columns=drawn).equals(second.drop(columns=drawn))
     assert not first["p_better"].equals(second["p_better"])
 
@@ -125,8 +125,8 @@ ROW = {"backbone": "lite0", "strategy": "lp_ft", "reference_backbone": "lite0", 
         ),
         (
             *("roc_auc", 0.03, 0.01, 0.05, 0.4),
-            "no difference seen between `lite0/lp_ft` and `lite0/full` in ROC AUC once 15 comparisons are allowed for; "
-            "alone, 3.0 points of ROC AUC [1.0, 5.0] would count",
+            "no difference seen between `lite0/lp_ft` and `lite0/full` in ROC AUC by both tests with 15 comparisons allowed for; "
+            "by its interval alone, 3.0 points of ROC AUC [1.0, 5.0] would count",
         ),
         (
             *("roc_auc", np.nan, np.nan, np.nan, np.nan),
@@ -149,7 +149,7 @@ def test_remarks_say_what_the_resamples_and_groups_cannot(world):
     who, images = world
     table, scored = compare(who, images, resamples=30)
     ranked = list(scored.values())
-    coarse = "evaluate.bootstrap: 30 permutations cannot bring p_permutation_holm of 3 contrasts below 0.097; use 60 or more"
+    coarse = "evaluate.bootstrap: 30 permutations cannot bring p_holm of 3 contrasts below 0.097; use 60 or more"
     assert contrasts.remarks(ranked, table, images, 30, 0.95) == [coarse]
     assert contrasts.remarks(ranked, table, images, 300, 0.95) == []
     few = images_of(images.labels, [f"g{i // 30}" for i in range(120)])
