@@ -33,6 +33,7 @@ def make_project(folder: Path) -> None:
         "label": [f"class{label}" for label in labels],
         "group": [f"module{row // 10}" for row in range(N)],
         "domain": "all",
+        "split": "",
         "weight": 1.0,
         "width": 48,
         "height": 40,

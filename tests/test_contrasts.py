@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from thaw import contrasts, evidence, leaderboard, paired_tests
@@ -46,14 +47,20 @@ def test_rows_are_candidates_against_the_reference_and_families_are_metrics(worl
     assert table["strategy"].unique().tolist() == ["same", "good", "equal"]  # neither the control nor the reference itself
     assert table.groupby("strategy")["metric"].agg(list).map(lambda names: names == list(scored["good"].pooled)).all()
     for _, family in table.groupby("metric"):
-        for p in ("p", "p_permutation"):
-            np.testing.assert_array_equal(family[f"{p}_holm"], evidence.holm(family[p].to_numpy()))
+        both = family[["p", "p_permutation"]].max(axis=1)
+        for corrected, p in (("p_holm", both), ("p_permutation_holm", family["p_permutation"])):
+            np.testing.assert_array_equal(family[corrected], evidence.holm(p.to_numpy()))
+
+
+def test_one_test_alone_decides_nothing():
+    rows = pd.DataFrame({"metric": "roc_auc", "p": [0.001, 0.3, 0.002], "p_permutation": [0.2, 0.001, 0.003]})
+    assert contrasts._corrected(rows)["p_holm"].tolist() == pytest.approx([0.4, 0.4, 0.009])
 
 
 def test_what_is_better_is_found_and_what_is_the_same_is_not(world):
     table, _ = compare(*world)
     auc = table[table["metric"] == "roc_auc"].set_index("strategy")
-    assert auc.loc["good", "p_holm"] < 0.001 and auc.loc["good", "p_better"] > 0.99
+    assert auc.loc["good", "p"] < 0.001 and auc.loc["good", "p_holm"] == 3 / 301 and auc.loc["good", "p_better"] > 0.99
     assert auc.loc["good", "p_permutation"] == 1 / 301
     same = table[table["strategy"] == "same"]
     assert (same[["p", "p_holm", "p_permutation", "p_permutation_holm"]] == 1).all(axis=None)

@@ -172,7 +172,5 @@ def remarks(ranked: Sequence[Scored], contrasts: pd.DataFrame, images: Images, r
     least, wanted = paired_tests.smallest_p(resamples, groups, family), int(np.ceil(family / (1 - confidence)))
     if least > 1 - confidence:
         mend = f"use {wanted} or more" if resamples < wanted else f"{groups} groups swap in too few ways"
-        said.append(
-            f"evaluate.bootstrap: {resamples} permutations cannot bring p_holm of {family} contrasts below {least:.2g}; {mend}"
-        )
+        said.append(f"evaluate.bootstrap: {resamples} permutations cannot bring p_holm of {family} contrasts below {least:.2g}; {mend}")
     return said
