@@ -220,7 +220,7 @@ def test_times_are_costs_times_speed_and_folds() -> None:
     assert parts["features lite0"] == pytest.approx(10) and parts["features lite0_native"] == pytest.approx(10 * (224 / 96) ** 2)
     own = 600  # three of four folds, a fifth of which validates
     assert parts["full"] == pytest.approx(total_cost(params, "full", own) * own * 0.1 * 4)
-    assert set(parts) == {"features lite0", "features lite0_native", *params.finetune.strategies}
+    assert set(parts) == {*(f"features {name}" for name in params.features.backbones), *params.finetune.strategies}
     assert [in_words(s) for s in (0.1, 40.0, 300.0, 9000.0, 200000.0)] == ["1 s", "40 s", "5 min", "2.5 h", "2 days"]
 
 
