@@ -206,6 +206,14 @@ def test_the_costliest_mistake_is_named(elpv: Results) -> None:
     assert "| `lite0_unnormalised` | 0.875 |" in section(elpv, "What was trained")
 
 
+def test_a_random_network_is_a_control_of_the_board(elpv: Results) -> None:
+    one = next(r for r in elpv.ranked if r.name == "lite0_native/ridge")
+    records = [replace(record, control=True, inputs=record.inputs | {"weights_sha256": "random"}) for record in one.records]
+    board = section(replace(elpv, ranked=[replace(r, records=records) if r is one else r for r in elpv.ranked]), "Leaderboard")
+    assert "| `lite0_native/ridge` (control) |" in board  # not among those whose preprocessing is wrong
+    assert "shuffled labels, a network that was never trained. The best of them, `lite0_native/ridge`, reaches" in board
+
+
 # --- claims
 
 
