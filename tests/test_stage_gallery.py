@@ -317,7 +317,7 @@ def test_the_real_backbone_with_a_stored_head_is_the_network_that_predicted(proj
     """Lite0 at 32 px: head and encoder put together give the logits of the head on extracted features, and a map of 2 x 2 places."""
     backbone = build_backbone("lite0", 32)
     view = evaluation_view(pictures(), backbone.recipe)
-    X = extract(backbone.encoder, backbone.blocks, view, backbone.recipe, 16, lambda n: None).features
+    X = np.concatenate([found.features for found in extract(backbone.encoder, backbone.blocks, view.split(16), backbone.recipe)])
     head = nn.Linear(backbone.dim, 2)
     save_file(head.state_dict(), Path("runs/eye/linear_probe/0/head.safetensors"))
     made = Network(backbone.encoder, backbone.dim, 2)
