@@ -135,7 +135,7 @@ def test_from_nothing_every_stage_runs_and_leaves_exactly_its_artefacts(project:
         *(f"{name}.csv" for name in TABLES),
     }
     assert {path.name for path in (project / "data").iterdir()} - {".gitignore"} == {
-        *("raw", "index.csv", "dataset.json", "images.npy", "splits.csv", "features", "gallery"),
+        *("own", "raw", "index.csv", "dataset.json", "images.npy", "splits.csv", "features", "gallery"),
     }
     assert list((project / ".thaw/resume").glob("*/*")) == []
     assert not (project / "mlruns").exists()

@@ -166,7 +166,7 @@ def test_make_uses_the_active_environment_and_else_makes_one(photos: Path, tmp_p
     made(photos, tmp_path / "p")
 
     def would_do(path: str) -> str:
-        own, dry = {**os.environ, "PATH": path}, ["make", "--dry-run", "repro"]
+        own, dry = {**os.environ, "PATH": path}, ["make", "--no-print-directory", "--dry-run", "repro"]
         return subprocess.run(dry, cwd=tmp_path / "p", env=own, capture_output=True, text=True, check=True).stdout
 
     active, bare = would_do(f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"), would_do("/usr/bin:/bin")
