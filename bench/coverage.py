@@ -245,11 +245,14 @@ def tests(
     reference, *others = estimates
     series = [(one.value, reference.value, one.jackknife, reference.jackknife) for one in others]
     swaps = [_permuted(sample, k, names, resamples, seed) for k in range(1, len(estimates))]
+    student = np.array([evidence.contrast(*parts, CONFIDENCE).p for parts in series])
+    permutation = np.array(
+        [paired_tests.permutation_p(one.value - reference.value, swapped) for one, swapped in zip(others, swaps, strict=True)]
+    )
     return {
-        "t (p_holm)": np.array([evidence.contrast(*parts, CONFIDENCE).p for parts in series]),
-        "permutation (p_permutation_holm)": np.array(
-            [paired_tests.permutation_p(one.value - reference.value, swapped) for one, swapped in zip(others, swaps, strict=True)]
-        ),
+        "both (p_holm)": np.maximum(student, permutation),
+        "t": student,
+        "permutation (p_permutation_holm)": permutation,
         "percentiles": np.array([_percentile_p(one.minus(reference).bootstrap) for one in others]),
     }
 

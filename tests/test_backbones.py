@@ -10,21 +10,11 @@ import pytest
 import timm
 import torch
 
-from thaw.backbones import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    PACKAGED,
-    Backbone,
-    Network,
-    build_backbone,
-    encoder_state,
-    mistaken,
-    packaged_file,
-    recipe_of,
-    renamed_state,
-)
+from thaw.architectures import recipe_of
+from thaw.backbones import IMAGENET_MEAN, IMAGENET_STD, Backbone, Network, build_backbone, mistaken
 from thaw.errors import InputError
 from thaw.images import decode_square
+from thaw.packaged import PACKAGED, encoder_state, packaged_file, renamed_state
 from thaw.views import Recipe, evaluation_view, normalise
 
 PHOTOGRAPHS = {  # package, file -> ImageNet classes that a person would accept
@@ -84,7 +74,8 @@ def test_a_wrong_normalisation_would_be_noticed(lite0: Backbone, mistake: str) -
 def test_the_recipe_is_the_checkpoints_own(lite0: Backbone) -> None:
     assert lite0.recipe == Recipe(224, 224, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     model: Any = timm.create_model("tf_efficientnet_lite0")
-    small = recipe_of(model.pretrained_cfg, 96)
+    assert recipe_of(model.pretrained_cfg) == lite0.recipe
+    small = build_backbone("lite0", 96).recipe
     assert small == replace(lite0.recipe, image_size=96)
     assert (lite0.recipe.resize, small.resize) == (256, 109)
 

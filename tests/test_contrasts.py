@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from thaw import contrasts, evidence, leaderboard, paired_tests
@@ -46,14 +47,20 @@ def test_rows_are_candidates_against_the_reference_and_families_are_metrics(worl
     assert table["strategy"].unique().tolist() == ["same", "good", "equal"]  # neither the control nor the reference itself
     assert table.groupby("strategy")["metric"].agg(list).map(lambda names: names == list(scored["good"].pooled)).all()
     for _, family in table.groupby("metric"):
-        for p in ("p", "p_permutation"):
-            np.testing.assert_array_equal(family[f"{p}_holm"], evidence.holm(family[p].to_numpy()))
+        both = family[["p", "p_permutation"]].max(axis=1)
+        for corrected, p in (("p_holm", both), ("p_permutation_holm", family["p_permutation"])):
+            np.testing.assert_array_equal(family[corrected], evidence.holm(p.to_numpy()))
+
+
+def test_one_test_alone_decides_nothing():
+    rows = pd.DataFrame({"metric": "roc_auc", "p": [0.001, 0.3, 0.002], "p_permutation": [0.2, 0.001, 0.003]})
+    assert contrasts._corrected(rows)["p_holm"].tolist() == pytest.approx([0.4, 0.4, 0.009])
 
 
 def test_what_is_better_is_found_and_what_is_the_same_is_not(world):
     table, _ = compare(*world)
     auc = table[table["metric"] == "roc_auc"].set_index("strategy")
-    assert auc.loc["good", "p_holm"] < 0.001 and auc.loc["good", "p_better"] > 0.99
+    assert auc.loc["good", "p"] < 0.001 and auc.loc["good", "p_holm"] == 3 / 301 and auc.loc["good", "p_better"] > 0.99
     assert auc.loc["good", "p_permutation"] == 1 / 301
     same = table[table["strategy"] == "same"]
     assert (same[["p", "p_holm", "p_permutation", "p_permutation_holm"]] == 1).all(axis=None)
@@ -104,7 +111,7 @@ def test_single_images_have_mcnemar_and_delong_and_groups_do_not(world):
 
 def test_the_seed_moves_what_is_drawn_and_nothing_else(world):
     first, second = (compare(*world, seed=seed)[0] for seed in (0, 1))
-    drawn = ["p_permutation", "p_permutation_holm", "p_better"]
+    drawn = ["p_permutation", "p_permutation_holm", "p_holm", "p_better", "sentence"]
     assert first.drop(columns=drawn).equals(second.drop(columns=drawn))
     assert not first["p_better"].equals(second["p_better"])
 
@@ -125,8 +132,8 @@ ROW = {"backbone": "lite0", "strategy": "lp_ft", "reference_backbone": "lite0", 
         ),
         (
             *("roc_auc", 0.03, 0.01, 0.05, 0.4),
-            "no difference seen between `lite0/lp_ft` and `lite0/full` in ROC AUC once 15 comparisons are allowed for; "
-            "alone, 3.0 points of ROC AUC [1.0, 5.0] would count",
+            "no difference seen between `lite0/lp_ft` and `lite0/full` in ROC AUC by both tests with 15 comparisons allowed for; "
+            "by its interval alone, 3.0 points of ROC AUC [1.0, 5.0] would count",
         ),
         (
             *("roc_auc", np.nan, np.nan, np.nan, np.nan),
@@ -149,7 +156,7 @@ def test_remarks_say_what_the_resamples_and_groups_cannot(world):
     who, images = world
     table, scored = compare(who, images, resamples=30)
     ranked = list(scored.values())
-    coarse = "evaluate.bootstrap: 30 permutations cannot bring p_permutation_holm of 3 contrasts below 0.097; use 60 or more"
+    coarse = "evaluate.bootstrap: 30 permutations cannot bring p_holm of 3 contrasts below 0.097; use 60 or more"
     assert contrasts.remarks(ranked, table, images, 30, 0.95) == [coarse]
     assert contrasts.remarks(ranked, table, images, 300, 0.95) == []
     few = images_of(images.labels, [f"g{i // 30}" for i in range(120)])

@@ -25,7 +25,20 @@ ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
 CELLS = {f"finetune@lite0-{strategy}-{fold}" for strategy in ("full", "lp_ft") for fold in (0, 1)}
 PARTS = {f"finetune_part@lite0-lp_ft-25-{fold}" for fold in (0, 1)}
-ONCE = {"fetch", "prepare", "split", "audit", "features@lite0", "heads@lite0", "learn@lite0", "evaluate", "gallery", "report", "track"}
+ONCE = {
+    "fetch",
+    "prepare",
+    "split",
+    "audit",
+    "features@lite0",
+    "heads@lite0",
+    "learn@lite0",
+    "evaluate",
+    "gallery",
+    "report",
+    "final",
+    "track",
+}
 STAGES = ONCE | CELLS | PARTS
 TABLES = {"leaderboard", "contrasts", "curves", "reliability", "operating", "groups", "learning", "shift", "mismatch"}
 RUN_FILES = {"record.json", "predictions.npz"}
@@ -122,7 +135,7 @@ def test_from_nothing_every_stage_runs_and_leaves_exactly_its_artefacts(project:
         *(f"{name}.csv" for name in TABLES),
     }
     assert {path.name for path in (project / "data").iterdir()} - {".gitignore"} == {
-        *("raw", "index.csv", "dataset.json", "images.npy", "splits.csv", "features", "gallery"),
+        *("own", "raw", "index.csv", "dataset.json", "images.npy", "splits.csv", "features", "gallery"),
     }
     assert list((project / ".thaw/resume").glob("*/*")) == []
     assert not (project / "mlruns").exists()
@@ -248,7 +261,7 @@ def test_editing_one_strategy_reruns_that_strategy(project: Path) -> None:
     earlier = {read_record(project / f"runs/lite0/full/{fold}").record_id for fold in (0, 1)}
     set_dials(project / "params.yaml", {"strategies.full.phases.0.rates": {"*": 1.0e-4}})
     output = dvc(project, "repro")
-    assert stages_run(output) == {"finetune@lite0-full-0", "finetune@lite0-full-1", "evaluate", "gallery", "report", "track"}
+    assert stages_run(output) == {"finetune@lite0-full-0", "finetune@lite0-full-1", "evaluate", "gallery", "report", "final", "track"}
     assert {run: bytes_of(project / "runs/lite0" / run) for run in untouched} == untouched
     assert not earlier & {run.data.tags["record_id"] for run in mlflow_runs(project)}
     check_mlflow_equals_the_records(project)

@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 
 from thaw.cli import app
 from thaw.errors import InputError
-from thaw.folder import by_number, cut_folder, group_names, image_paths, read_folder
+from thaw.folder import cut_folder, image_paths, read_folder
+from thaw.grouping import group_names
+from thaw.listing import Listing, list_folder
 from thaw.splits import TEST, TRAIN, VAL
 
 PATIENT = "(?P<group>p[0-9]+)"
@@ -116,7 +118,7 @@ def too_few_groups(folder: Path) -> list[object]:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (nothing, "none is not a folder"),
+        (nothing, "none is not there; it should be a folder"),
         (empty, "has no images in class sub-folders; it should hold files such as"),
         (one_class, "has one class only, 'cat'; it needs a sub-folder for each class"),
         (one_image, "cannot be split even in two folds: class number 0 has 1 images, too few for 2 folds"),
@@ -136,23 +138,24 @@ def test_what_cannot_be_audited_is_one_line(folder: Path, make, said: str) -> No
 def test_images_are_taken_in_the_order_of_their_numbers_whatever_class_they_are_of(folder: Path) -> None:
     index = read_folder(folder, None).index
     assert index["path"].tolist() == [f"{('cat', 'dog')[row % 2]}/p{row // 4}_{row:03d}.png" for row in range(64)]
+    by_number = Listing(folder, [], [], {}).by_number
     assert by_number("cat/a2/9.png")[0] == (2, 9) < by_number("dog/a2/10.png")[0] < by_number("ape/a11/1.png")[0]
     numberless = sorted((f"{name}/{letters}.png" for name in ("cat", "dog") for letters in ("x", "y", "z", "u", "v")), key=by_number)
     assert [path[:3] for path in numberless] != sorted(path[:3] for path in numberless)
 
 
 def test_what_is_no_image_or_hidden_is_passed_over(folder: Path) -> None:
-    count = len(image_paths(folder))
+    count = len(image_paths(list_folder(folder, "audit")))
     for name in ("cat/notes.txt", "cat/.hidden.png", ".cache/1.png", "top.png"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"")
-    assert len(image_paths(folder)) == count == 64
+    assert len(image_paths(list_folder(folder, "audit"))) == count == 64
 
 
 def test_groups_are_parts_of_paths() -> None:
-    assert group_names(["a/p1_2.png", "b/p1_3.png", "b/p22.png"], PATIENT) == ["p1", "p1", "p22"]
+    assert group_names(["a/p1_2.png", "b/p1_3.png", "b/p22.png"], PATIENT, "audit: --group") == ["p1", "p1", "p22"]
     with pytest.raises(InputError, match="matches 0 of 1 paths"):
-        group_names(["a/x.png"], "(?P<group>y)?x")
+        group_names(["a/x.png"], "(?P<group>y)?x", "audit: --group")
 
 
 def test_small_data_is_split_in_fewer_folds(folder: Path) -> None:

@@ -53,6 +53,18 @@ def test_the_projects_own_params_are_valid(tree: dict[str, Any]) -> None:
         ("features/backbones", ["lit0"], "features.backbones: unknown name 'lit0'; did you mean 'lite0'?"),
         ("evaluate/reference", "linear_prob", "evaluate.reference: unknown name 'linear_prob'; did you mean 'linear_probe'?"),
         ("data/source", "elvp", "data.source: unknown value 'elvp'; did you mean 'elpv'?"),
+        ("data/source", "foldr", "data.source: unknown value 'foldr'; did you mean 'folder'?"),
+        ("data/source", "csv", "data.table: source csv needs the table's name below data.path, such as labels.csv"),
+        ("data/source", "torchvision", "data.name: source torchvision needs the name of a data set, such as CIFAR10"),
+        ("data/group", "(p", "data.group: '(p' is not a regular expression: missing )"),
+        ("data/group", "p[0-9]+", "data.group: 'p[0-9]+' names no group; mark it so"),
+        ("data/path", "data/raw/mine", "data.path: must be a folder of your own, such as data/own: none that the pipeline makes"),
+        ("data/path", "data/own/../raw", "data.path: must be a folder of your own"),
+        ("data/path", ".", "data.path: must be a folder of your own"),
+        ("data/path", "", "data.path: String should have at least 1 character"),
+        ("data/table", None, "data.table: is missing; add it, there are no hidden defaults"),
+        ("split/method", "given", "split.folds: must be [0] where split.method is given: the data come with one split"),
+        ("split/folds", [0], "split.folds: must count from 0 to K-1 with 2 <= K <= 20"),
         ("finetune/batch_size", "32", "finetune.batch_size: Input should be a valid integer (got '32')"),
         ("finetune/batch_size", 32.5, "finetune.batch_size: Input should be a valid integer"),
         ("finetune/strategies", ["full", "full"], "finetune.strategies: a name stands twice"),
@@ -166,3 +178,14 @@ def test_runs_on_shares_are_listed_and_groups_only_where_there_are_any(tree: dic
     assert runs[-1] == ("learning/finetune", "lite0", "scratch", "images-25", 1)
     alone = parse_params(small, "params.yaml").learning_runs(grouped=False)
     assert [run for run in runs if not run[3].startswith("groups")] == alone
+
+
+def test_a_given_split_is_one_fold(tree: dict[str, Any]) -> None:
+    params = parse_params(edited(edited(tree, "split/method", "given"), "split/folds", [0]), "params.yaml")
+    assert {fold for _, _, fold in params.runs()} == {0}
+
+
+def test_dials_of_another_source_do_no_harm(tree: dict[str, Any]) -> None:
+    for source in ("elpv", "digits", "folder", "csv", "parquet", "torchvision", "fashion_mnist"):
+        data = tree["data"] | {"source": source, "table": "labels.csv", "name": "CIFAR10", "group": "(?P<group>p)", "path": "/some/where"}
+        assert parse_params(tree | {"data": data}, "params.yaml").data.source == source

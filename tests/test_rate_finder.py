@@ -239,7 +239,7 @@ def make_data(project: Path) -> None:
     ("arguments", "said"),
     [
         (["ful"], "params.yaml: strategies: unknown name 'ful'; did you mean 'full'?"),
-        (["full", "--backbone", "lite"], "params.yaml: backbones: unknown name 'lite'; did you mean 'lite0'?"),
+        (["full", "--backbone", "lite0_nativ"], "params.yaml: backbones: unknown name 'lite0_nativ'; did you mean 'lite0_native'?"),
         (["full", "--fold", "9"], "params.yaml: split.folds: unknown fold '9'; valid: 0, 1, 2, 3"),
         (["full", "--lowest", "1"], "lr-find: --lowest 1 and --highest 1 must be 0 < lowest < highest"),
         (["full", "--highest", "nan"], "lr-find: --lowest 1e-07 and --highest nan must be 0 < lowest < highest"),

@@ -185,6 +185,17 @@ def test_inside_and_outside_stand_side_by_side(elpv: Results) -> None:
     assert "Every figure here is of other domains" in text and "Every figure here is of other domains" not in section(elpv, "Leaderboard")
 
 
+def test_a_split_that_the_data_come_with_is_said(elpv: Results) -> None:
+    given = replace(elpv, leakage=elpv.leakage | {"method": "given", "groups_torn": 0})
+    text = markdown(compose(given, "A title", []))
+    assert "test images of 2 classes" in text and "The split is the one that the data come with" in text
+    assert "Every image is tested once" not in text and "Each dot is one fold" not in text
+    assert "nothing can be said about the spread from split to split" in section(given, "From fold to fold")
+    torn = replace(elpv, leakage=elpv.leakage | {"method": "given", "groups_torn": 3})
+    assert "but the given split tears 3 inferred modules: models were tested" in markdown(compose(torn, "A title", []))
+    assert "test images of" not in markdown(compose(elpv, "A title", [])).splitlines()[2]
+
+
 # --- mistakes in preprocessing
 
 
@@ -195,6 +206,14 @@ def test_the_costliest_mistake_is_named(elpv: Results) -> None:
     board = section(elpv, "Leaderboard")
     assert "lite0_unnormalised" not in board and "The best of them, `raw_pixels`" in board
     assert "| `lite0_unnormalised` | 0.875 |" in section(elpv, "What was trained")
+
+
+def test_a_random_network_is_a_control_of_the_board(elpv: Results) -> None:
+    one = next(r for r in elpv.ranked if r.name == "lite0_native/ridge")
+    records = [replace(record, control=True, inputs=record.inputs | {"weights_sha256": "random"}) for record in one.records]
+    board = section(replace(elpv, ranked=[replace(r, records=records) if r is one else r for r in elpv.ranked]), "Leaderboard")
+    assert "| `lite0_native/ridge` (control) |" in board  # not among those whose preprocessing is wrong
+    assert "shuffled labels, a network that was never trained. The best of them, `lite0_native/ridge`, reaches" in board
 
 
 # --- claims

@@ -6,7 +6,7 @@ import pytest
 
 from thaw import samples
 from thaw.errors import InputError
-from thaw.folding import leave_domains_out
+from thaw.folding import given_split, leave_domains_out, make_splits
 from thaw.index import Dataset
 from thaw.runs import Predictions, write_predictions
 from thaw.samples import Design
@@ -112,3 +112,42 @@ def test_a_split_that_leaves_domains_out_is_accepted_and_an_uneven_one_is_not(do
         samples.check_splits(spoilt, design.index, design.folds)
     with pytest.raises(InputError, match="image 'im00' is not tested 1 times"):
         samples.check_splits(design.splits.assign(**{f"role_{k}": "inside" for k in design.folds}), design.index, design.folds)
+
+
+def given_design():
+    """20 images to learn from, 10 to choose on, 10 tested."""
+    given = np.repeat(["train", "val", "test"], [20, 10, 10])
+    ids = [f"im{i:02d}" for i in range(40)]
+    index = pd.DataFrame({"id": ids, "group": ids, "domain": "all", "weight": 1.0, "split": given})
+    labels = np.arange(40) % 2
+    splits = given_split(labels, np.array(ids), given, ids, 0.25, 0)
+    return Design(Dataset("toy", ["sound", "defective"], False, False, "image", []), index, splits, labels, [0])
+
+
+def test_of_a_given_split_only_the_test_part_is_measured(tmp_path):
+    design = given_design()
+    samples.check_splits(design.splits, design.index, [0])
+    assert samples.samples(design).row.tolist() == list(range(30, 40))
+    write(design, tmp_path, 0, ["val", "test"])
+    assert samples.read_fold(design, tmp_path, 0, "mend").rows.tolist() == list(range(30, 40))
+
+
+def test_images_that_were_given_to_train_on_are_never_tested():
+    design = given_design()
+    spoilt = design.splits.copy()
+    spoilt.loc[3, ["role_0", "fold"]] = ["test", 0]
+    with pytest.raises(InputError, match="tests image 'im03', which was given to train on; run `dvc repro -f split`"):
+        samples.check_splits(spoilt, design.index, [0])
+    with pytest.raises(InputError, match="image 'im30' is not tested where its fold says so"):
+        samples.check_splits(design.splits.assign(fold=-1), design.index, [0])
+    with pytest.raises(InputError, match="tests no image"):
+        samples.check_splits(design.splits.assign(fold=-1, role_0="train"), design.index, [0])
+
+
+def test_an_image_that_no_fold_tests_is_wrong_where_there_are_several():
+    design = given_design()
+    splits = make_splits(design.labels, np.array(design.index["group"]), design.splits["id"].tolist(), "stratified", 2, 0.25, 0)
+    samples.check_splits(splits, design.index, [0, 1])
+    splits.loc[5, ["fold", "role_0", "role_1"]] = [-1, "train", "train"]
+    with pytest.raises(InputError, match="image 'im05' is not tested exactly once"):
+        samples.check_splits(splits, design.index, [0, 1])

@@ -9,10 +9,19 @@ import pytest
 from thaw.errors import InputError
 from thaw.images import measure
 from thaw.index import labels_of, read_index, write_index
+from thaw.params import Data
 from thaw.progress import Progress
 from thaw.sources import fetch_source
 from thaw.sources.elpv import MODULE_ENDS, infer_modules, label_of
 from thaw.stages.fetch import check_files
+
+
+def data(source: str, **dials: str) -> Data:
+    """The block of params.yaml."""
+    return Data.model_validate(
+        {"source": source, "path": "data/own", "table": "", "name": "", "group": "", "on_bad": "stop", "elpv_label": "p_over_half", **dials}
+    )
+
 
 THIRDS = np.array([0, 1, 2, 3])
 
@@ -24,7 +33,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_elpv_is_what_was_published(raw: Path) -> None:
     """Counts of Deitsch et al. 2019 and of the data set's page: images, types, probabilities, modules."""
-    fetched = fetch_source("elpv", raw / "elpv", "four_classes")
+    fetched = fetch_source(data("elpv", elpv_label="four_classes"), raw / "elpv")
     table = fetched.table
     assert table["label"].value_counts().to_dict() == {"p0": 1508, "p100": 715, "p33": 295, "p67": 106}
     assert table["domain"].value_counts().to_dict() == {"poly": 1550, "mono": 1074}
@@ -49,10 +58,10 @@ def test_label_rules(rule: str, labels: list[str]) -> None:
 
 
 def test_default_labels_and_weights(raw: Path) -> None:
-    table = fetch_source("elpv", raw / "default", "p_over_half").table
+    table = fetch_source(data("elpv", elpv_label="p_over_half"), raw / "default").table
     assert table["label"].value_counts().to_dict() == {"functional": 1803, "defective": 821}
     assert sorted(table["weight"].round(4).unique()) == [0.3333, 0.6667, 1.0]
-    dropped = fetch_source("elpv", raw / "dropped", "drop_unsure").table
+    dropped = fetch_source(data("elpv", elpv_label="drop_unsure"), raw / "dropped").table
     assert len(dropped) == 1508 + 715 and set(dropped["weight"]) == {1.0}
     kept = table.set_index("id")["group"]
     assert (dropped["group"].to_numpy() == kept.loc[dropped["id"]].to_numpy()).all()  # modules are counted before rows are dropped
@@ -65,7 +74,7 @@ def test_modules_end_where_they_should() -> None:
 
 
 def test_digits(raw: Path, tmp_path: Path) -> None:
-    fetched = fetch_source("digits", raw / "digits", "p_over_half")
+    fetched = fetch_source(data("digits", elpv_label="p_over_half"), raw / "digits")
     assert len(fetched.table) == 1797 and len(fetched.dataset.classes) == 10 and not fetched.dataset.grouped
     table, bad = check_files(fetched.table, raw / "digits", Progress("test", 0))
     assert not bad
@@ -76,7 +85,7 @@ def test_digits(raw: Path, tmp_path: Path) -> None:
 
 
 def test_bad_files_are_listed_with_reasons(raw: Path, tmp_path: Path) -> None:
-    fetched = fetch_source("digits", tmp_path / "raw", "p_over_half")
+    fetched = fetch_source(data("digits", elpv_label="p_over_half"), tmp_path / "raw")
     (tmp_path / "raw" / fetched.table["path"][3]).write_bytes(b"no image")
     (tmp_path / "raw" / fetched.table["path"][5]).unlink()
     table, bad = check_files(fetched.table, tmp_path / "raw", Progress("test", 0))
@@ -92,7 +101,7 @@ def test_elpv_leaks_by_position_as_was_measured(raw: Path) -> None:
     from thaw.params import read_params
     from thaw.sides import folds_by_number
 
-    params, fetched = read_params(), fetch_source("elpv", raw / "leak", "p_over_half")
+    params, fetched = read_params(), fetch_source(data("elpv", elpv_label="p_over_half"), raw / "leak")
     table, split = fetched.table, params.split
     labels = labels_of(table, fetched.dataset.classes)
     reached = {}
@@ -106,6 +115,6 @@ def test_elpv_leaks_by_position_as_was_measured(raw: Path) -> None:
 
 
 def test_a_label_outside_the_classes_is_named(raw: Path) -> None:
-    fetched = fetch_source("digits", raw / "again", "p_over_half")
+    fetched = fetch_source(data("digits", elpv_label="p_over_half"), raw / "again")
     with pytest.raises(InputError, match="label '9' is not among the classes"):
         labels_of(fetched.table, [str(k) for k in range(9)])

@@ -11,7 +11,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from thaw.files import read_json
-from thaw.index import Dataset, write_dataset, write_index
+from thaw.index import Dataset, read_index, write_dataset, write_index
 from thaw.splits import read_splits, rows_of
 from thaw.stages import audit, split
 
@@ -45,7 +45,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     table["group"] = [f"m{row // 4:02d}" for row in range(N)]
     table["domain"] = np.where(np.arange(N) < N // 2, "mono", "poly")
     table["sha256"] = [hashlib.sha256((tmp_path / f"data/raw/{row}.png").read_bytes()).hexdigest() for row in range(N)]
-    write_index(table.assign(weight=1.0, width=48, height=48, channels=1), tmp_path / "data/index.csv")
+    write_index(table.assign(split="", weight=1.0, width=48, height=48, channels=1), tmp_path / "data/index.csv")
     write_dataset(Dataset("toy", ["sound", "defective"], True, False, "module", []), tmp_path / "data/dataset.json")
     write_params(tmp_path)
     return tmp_path
@@ -85,6 +85,46 @@ def test_domains_are_left_out(project: Path) -> None:
     found = read_json(Path("reports/leakage.json"))
     assert found["method"] == "leave_domain_out" and found["near_duplicates"]["across_folds"] == 1
     assert set(found["split_gap"]) == {"stratified", "grouped", "this_split", "points", "lo", "hi"}
+
+
+def give(project: Path, parts: list[str]) -> None:
+    index = read_index(Path("data/index.csv")).assign(split=parts)
+    write_index(index, Path("data/index.csv"))
+
+
+@pytest.mark.parametrize("parts", [("train", "val", "test"), ("train", "train", "val"), ("train", "train", "test")])
+def test_the_split_that_the_data_come_with(project: Path, parts: tuple[str, str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    give(project, [parts[row // 32] for row in range(N)])
+    write_params(project, method="given", folds=[0])
+    split.main()
+    told = capsys.readouterr()
+    assert told.out == "split: 96 images in 24 groups -> 1 fold, given\n" and told.err == ""
+    splits = read_splits(Path("data/splits.csv"))
+    assert rows_of(splits, 0, "test").tolist() == list(range(64, 96)) and len(rows_of(splits, 0, "val")) > 0
+    audit.main()
+    found = read_json(Path("reports/leakage.json"))
+    assert (found["method"], found["groups_torn"], len(found["folds"])) == ("given", 0, 1)
+    assert found["folds"][0]["images"] == 32 and found["near_duplicates"]["across_folds"] == 1
+    gap = found["split_gap"]
+    assert None not in (gap["stratified"], gap["grouped"], gap["this_split"]) and any("under this split" in said for said in found["words"])
+
+
+def test_a_given_split_that_tears_groups_is_told_as_it_is(project: Path) -> None:
+    give(project, [("train", "train", "val", "test")[row % 4] for row in range(N)])
+    write_params(project, method="given", folds=[0])
+    split.main()
+    audit.main()
+    found = read_json(Path("reports/leakage.json"))
+    assert found["groups_torn"] == 24
+    (torn,) = [said for said in found["verdict"]["sentences"] if "are torn" in said]
+    assert "use split.method: grouped" in torn and "dvc repro split" not in torn
+
+
+def test_a_given_split_that_is_not_used_is_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    give(project, ["train"] * 64 + ["test"] * 32)
+    split.main()
+    said = "split: the split that the data come with (test 32, train 64) is not used; split.method: given would\n"
+    assert capsys.readouterr().err == said
 
 
 def test_a_missing_file_is_named(project: Path) -> None:

@@ -115,7 +115,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("reports").mkdir()
     ids = [f"../id {row}" for row in range(N)]
     index = pd.DataFrame({"id": ids, "label": [CLASSES[k] for k in labels()], "group": GROUPS, "path": "x", "domain": "all"})
-    write_index(index.assign(weight=1.0, width=PX, height=PX, channels=1, sha256="0"), Path("data/index.csv"))
+    write_index(index.assign(split="", weight=1.0, width=PX, height=PX, channels=1, sha256="0"), Path("data/index.csv"))
     roles = {f"role_{fold}": np.where(fold == FOLD, "test", "train") for fold in (0, 1)}
     write_splits(pd.DataFrame({"id": ids, "fold": FOLD} | roles), Path("data/splits.csv"))
     np.save("data/images.npy", pictures())
@@ -126,7 +126,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_run("ridge", "head", fold, control=True)  # as on a backbone whose preprocessing is wrong on purpose
     write_metrics({"full": 0.9, "linear_probe": 0.8, "head2toe": 0.7, "ridge": 0.5}, "full", [0.5, 0.5])
     Path("reports/leakage.json").write_text("{}")
-    monkeypatch.setattr(gallery, "build_backbone", lambda weights, size: Backbone(Bright(), 2, {}, RECIPE, "random"))
+    monkeypatch.setattr(gallery, "backbone_of", lambda settings: Backbone(Bright(), 2, {}, RECIPE, "random"))
     return tmp_path
 
 
@@ -235,7 +235,7 @@ def test_no_network_no_maps(project: Path) -> None:
 
 def test_an_encoder_without_places_is_said(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2))
-    monkeypatch.setattr(gallery, "build_backbone", lambda weights, size: Backbone(flat, 2, {}, RECIPE, "random"))
+    monkeypatch.setattr(gallery, "backbone_of", lambda settings: Backbone(flat, 2, {}, RECIPE, "random"))
     write_metrics({"linear_probe": 0.9}, "linear_probe", [0.5, 0.5])
     gallery.main()
     told = found()
@@ -270,6 +270,13 @@ def test_near_duplicates_stand_side_by_side(project: Path) -> None:
     assert pair == words | images | {"fold_a": 0, "fold_b": 1, "hash_distance": 3, "cosine": 0.98}
     whole = np.kron(pictures()[3, ..., 0], np.ones((SIDE // PX, SIDE // PX)))
     assert np.abs(opened(pair["image_a"])[..., 0] - whole).mean() < 8  # the whole image, edges included, but for interpolation
+
+
+def test_images_of_a_given_split_that_nobody_tests_are_in_no_fold(project: Path) -> None:
+    roles = np.where(np.arange(N) < 10, "train", np.where(FOLD == 0, "test", "val"))
+    ids = [f"../id {row}" for row in range(N)]
+    write_splits(pd.DataFrame({"id": ids, "fold": np.where(roles == "test", 0, -1), "role_0": roles}), Path("data/splits.csv"))
+    assert gallery.read_data(CLASSES, [0]).fold == [0 if role == "test" else -1 for role in roles]
 
 
 def test_an_image_that_the_index_lacks_is_said(project: Path) -> None:
@@ -310,7 +317,7 @@ def test_the_real_backbone_with_a_stored_head_is_the_network_that_predicted(proj
     """Lite0 at 32 px: head and encoder put together give the logits of the head on extracted features, and a map of 2 x 2 places."""
     backbone = build_backbone("lite0", 32)
     view = evaluation_view(pictures(), backbone.recipe)
-    X = extract(backbone.encoder, backbone.blocks, view, backbone.recipe, 16, lambda n: None).features
+    X = np.concatenate([found.features for found in extract(backbone.encoder, backbone.blocks, view.split(16), backbone.recipe)])
     head = nn.Linear(backbone.dim, 2)
     save_file(head.state_dict(), Path("runs/eye/linear_probe/0/head.safetensors"))
     made = Network(backbone.encoder, backbone.dim, 2)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from thaw.cli import app
 from thaw.errors import InputError
 from thaw.params import read_params
-from thaw.tour import DIALS, copy_project, dials_of, set_dials
+from thaw.tour import DIALS, copy_project, dials_of, own_images, set_dials
 
 ROOT = Path(__file__).parents[1]
 
@@ -53,6 +53,17 @@ def test_outside_a_project(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="run inside it"):
         copy_project(tmp_path, tmp_path / "tour", DIALS)
     assert not (tmp_path / "tour").exists()
+
+
+def test_a_copy_reads_images_of_ones_own_where_they_lie(tmp_path: Path) -> None:
+    params = tmp_path / "mine.yaml"
+    params.write_text((ROOT / "params.yaml").read_text())
+    set_dials(params, {"data.source": "folder", "data.path": "photos"})
+    assert own_images(ROOT, params) == {"data.path": str(ROOT / "photos")}
+    set_dials(params, {"data.source": "digits"})
+    assert own_images(ROOT, params) == {"data.path": "data/own"}
+    copy_project(ROOT, tmp_path / "copy", {})
+    assert (tmp_path / "copy/data/own/README.md").exists()  # DVC watches the folder whatever the source is
 
 
 def test_dials_of_a_command_line_are_yaml() -> None:

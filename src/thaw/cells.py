@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from thaw.allocator import keep_freed_memory
 from thaw.averaging import State
-from thaw.backbones import Network, build_backbone
+from thaw.backbones import Network, backbone_of
 from thaw.checkpoints import Training, read_progress
 from thaw.closure import import_closure
 from thaw.errors import InputError, nearest
@@ -109,7 +109,7 @@ def assemble(params: Params, identity: Identity, fraction: Fraction | None = Non
     splits, labels = read_splits(Path("data/splits.csv")), labels_of(index, dataset.classes)
 
     random_seed = derive_seed(seed, "init") if strategy.start == "random" else None
-    backbone = build_backbone(settings.weights, settings.image_size, random_seed, settings.mismatch)
+    backbone = backbone_of(settings, random_seed)
     network = Network(backbone.encoder, backbone.dim, len(dataset.classes))
     head = probe_of(identity, fraction) if strategy.start == "linear_probe" else None
     if head is not None:

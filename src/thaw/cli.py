@@ -13,6 +13,28 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 
 @app.command()
+def init(
+    images: Annotated[
+        Path, typer.Argument(help="Folder with a sub-folder for each class, or with a table or parquet files; or the table.")
+    ],
+    into: Annotated[Path, typer.Option(help="Empty folder, made if absent.")] = Path(),
+    measure: Annotated[bool, typer.Option(help="Time this machine for a few seconds, to say how long everything takes.")] = True,
+) -> None:
+    """Make a project for IMAGES: params.yaml filled with what is found, the pipeline, its code, a git repository."""
+    from thaw.project import init_project
+
+    exit_with_one_line(lambda: init_project(images, into, measure))
+
+
+@app.command()
+def doctor() -> None:
+    """Look for what is wrong with this project and its environment; a line each, with the command that mends it."""
+    from thaw.doctor import examine
+
+    exit_with_one_line(examine)
+
+
+@app.command()
 def check() -> None:
     """Check params.yaml, down to the blocks that every enabled strategy trains; silent if it is right."""
     exit_with_one_line(_check)
@@ -61,6 +83,18 @@ def phases(strategy: str) -> None:
 
 
 @app.command()
+def predict(
+    paths: Annotated[list[Path], typer.Argument(help="Image files, and folders with everything below them; hidden files are skipped.")],
+    model: Annotated[Path, typer.Option(help="Folder of a model, as stage final makes it.")] = Path("models/final"),
+    csv: Annotated[Path | None, typer.Option(help="Table to write; to stdout if not given.")] = None,
+) -> None:
+    """Predict the class of images: path, class, probability of each. Files that cannot be read are listed at the end, with status 1."""
+    from thaw.predict import predict_files
+
+    exit_with_one_line(lambda: predict_files(paths, model, csv))
+
+
+@app.command()
 def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000) -> None:
     """Open MLflow's UI on loopback, on this project's store."""
     exit_with_one_line(lambda: _ui(port))
@@ -101,7 +135,10 @@ def _read_results(params: Params):  # the type would import what `check` does no
 
 
 def _check() -> None:
+    from thaw.sources import check_path
+
     params = read_params()
+    check_path(params.data)
     if params.finetune.backbones:
         from thaw.preview import preview
 

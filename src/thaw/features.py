@@ -1,6 +1,6 @@
 """Encoder + images -> X (N, D), and every block's output, pooled: frozen backbone, evaluation mode, row order of the index, no chance."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -30,31 +30,28 @@ ENCODER = "encoder"
 def extract(
     encoder: nn.Module,
     blocks: Mapping[str, Sequence[str]],
-    view: UInt8[torch.Tensor, "N C S S"],
+    views: Iterable[UInt8[torch.Tensor, "_ C S S"]],
     recipe: Recipe,
-    batch_size: int,
-    advance: Callable[[int], None],
-) -> Extracted:
-    """Both kinds of features of every image in one pass. ``blocks``: name -> parameter names, stem first. ``advance(n)``: a batch is done.
+) -> Iterator[Extracted]:
+    """Both kinds of features of every batch, in one pass, one batch at a time. ``blocks``: name -> parameter names, stem first.
 
     A block's output is that of the layer that it executes last; layers without parameters (activations, pooling) belong to the block
     before them. The last block is the exception: libraries put into it what follows the blocks (EfficientNet's ``conv_head``, a ViT's
     final norm), after which its output would be the encoder's own. It gives the output of its first layer, and the encoder's output comes
-    after it, or alone where the two are the same (ResNet).
+    after it, or alone where the two are the same (ResNet), which the first batch tells.
     """
     encoder.eval()
-    rows: dict[str, list[np.ndarray]] = {name: [] for name in (*blocks, ENCODER)}
-    with torch.inference_mode(), pooled_outputs(encoder, blocks) as seen:
-        for start in range(0, len(view), batch_size):
-            rows[ENCODER].append(encoder(normalise(view[start : start + batch_size], recipe)).numpy())
-            for name in blocks:
-                rows[name].append(_output_of(name, seen))
-            advance(len(rows[ENCODER][-1]))
-    found = {name: np.concatenate(batches) for name, batches in rows.items()}
-    if _same(found[list(blocks)[-1]], found[ENCODER]):
-        del found[list(blocks)[-1]]
-    widths = [(name, columns.shape[1]) for name, columns in found.items()]
-    return Extracted(found[ENCODER], np.concatenate(list(found.values()), axis=1), widths)
+    last, alone = list(blocks)[-1], None
+    with pooled_outputs(encoder, blocks) as seen:
+        for view in views:
+            with torch.inference_mode():
+                own = encoder(normalise(view, recipe)).numpy()
+            found = {name: _output_of(name, seen) for name in blocks} | {ENCODER: own}
+            alone = _same(found[last], own) if alone is None else alone
+            if alone:
+                del found[last]
+            widths = [(name, columns.shape[1]) for name, columns in found.items()]
+            yield Extracted(own, np.concatenate(list(found.values()), axis=1), widths)
 
 
 @contextmanager

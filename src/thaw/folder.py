@@ -1,7 +1,5 @@
 """A folder of images with a sub-folder for each class -> index, groups and folds, in memory."""
 
-import hashlib
-import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +11,11 @@ from jaxtyping import Int
 from thaw.errors import InputError
 from thaw.files import sha256_of_file
 from thaw.folding import make_splits
+from thaw.grouping import group_names
 from thaw.images import BadImage, measure
 from thaw.index import Dataset, labels_of
 from thaw.leakage import Cut
+from thaw.listing import Listing, list_folder
 
 CUTS = ((4, 0.2), (3, 0.2), (2, 0.2), (2, 0.5))
 """Folds and share for validation, the first that the data can fill."""
@@ -38,54 +38,32 @@ def read_folder(root: Path, group: str | None) -> Folder:
 
     ``group``: regular expression with a part ``(?P<group>...)``, searched in each path below ``root``. Raises `InputError`.
     """
-    paths = image_paths(root)
+    listing = list_folder(root, "audit")
     rows, unreadable = [], []
-    for path in paths:
+    for path in image_paths(listing):
         try:
             rows.append((path, *measure(root / path), sha256_of_file(root / path), (root / path).stat().st_size))
         except (BadImage, OSError) as error:
             unreadable.append((path, str(error)))
     index = pd.DataFrame(rows, columns=["path", "width", "height", "channels", "sha256", "bytes"])
-    index = index.assign(id=index["path"], label=[Path(path).parts[0] for path in index["path"]], domain="all", weight=1.0)
-    index["group"] = index["path"] if group is None else group_names(index["path"].tolist(), group)
+    paths = index["path"].tolist()
+    index = index.assign(id=paths, label=[listing.label(path) for path in paths], domain="all", weight=1.0)
+    index = index.assign(split=[listing.split(path) for path in paths])
+    index["group"] = paths if group is None else group_names(paths, group, "audit: --group")
     classes = _classes(root, index, unreadable)
     dataset = Dataset(root.resolve().name, classes, group is not None, False, "group" if group else "image", [])
     return Folder(root, index.drop(columns="bytes"), dataset, index["bytes"].to_numpy(), unreadable)
 
 
-def image_paths(root: Path) -> list[str]:
-    """Paths below ``root`` of what looks like an image by its ending and lies in a sub-folder; hidden files and folders are left out."""
+def image_paths(listing: Listing) -> list[str]:
+    """Paths of what looks like an image by its ending and lies in a sub-folder."""
     from PIL import Image
 
-    if not root.is_dir():
-        raise InputError(f"audit: {root} is not a folder")
     endings = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    below = (path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in endings and path.is_file())
-    found = [path.as_posix() for path in below if len(path.parts) > 1 and not any(part.startswith(".") for part in path.parts)]
+    found = [path for path in listing.files if Path(path).suffix.lower() in endings and listing.in_a_class(path)]
     if not found:
-        raise InputError(f"audit: {root} has no images in class sub-folders; it should hold files such as {root}/cat/1.jpg")
-    return sorted(found, key=by_number)
-
-
-def by_number(path: str) -> tuple[tuple[int, ...], str]:
-    """The numbers in a path below its class, then chance: the order in which images were likely taken, whatever class they are of."""
-    below = path.partition("/")[2]
-    return tuple(int(digits) for digits in re.findall(r"\d+", below)), hashlib.sha256(path.encode()).hexdigest()
-
-
-def group_names(paths: list[str], pattern: str) -> list[str]:
-    """What ``(?P<group>...)`` matches in each path. Raises `InputError` where it matches nothing."""
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise InputError(f"audit: --group {pattern!r} is not a regular expression: {error}") from None
-    if "group" not in compiled.groupindex:
-        raise InputError(f"audit: --group {pattern!r} names no group; mark it so: '(?P<group>patient[0-9]+)'")
-    found = [compiled.search(path) for path in paths]
-    missed = [path for path, match in zip(paths, found, strict=True) if match is None or match["group"] is None]
-    if missed:
-        raise InputError(f"audit: --group {pattern!r} matches {len(paths) - len(missed)} of {len(paths)} paths, not {missed[0]!r}")
-    return [match["group"] for match in found if match is not None]
+        raise InputError(f"audit: {listing.root} has no images in class sub-folders; it should hold files such as {listing.root}/cat/1.jpg")
+    return sorted(found, key=listing.by_number)
 
 
 def _classes(root: Path, index: pd.DataFrame, unreadable: list[tuple[str, str]]) -> list[str]:

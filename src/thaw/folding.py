@@ -6,7 +6,7 @@ from jaxtyping import Int
 
 from thaw.errors import InputError
 from thaw.randomness import derive_seed
-from thaw.splits import INSIDE, TEST, TRAIN, VAL
+from thaw.splits import INSIDE, NOWHERE, TEST, TRAIN, VAL
 
 
 def make_splits(
@@ -41,6 +41,35 @@ def make_splits(
     return table
 
 
+def given_split(
+    labels: Int[np.ndarray, " N"], groups: np.ndarray, given: np.ndarray, ids: list[str], validation: float, seed: int
+) -> pd.DataFrame:
+    """The same table with one fold, of the parts that the data come with (``given``: train, val or test).
+
+    Where there is no test part, the val part is tested. Where none is left to validate on, about ``validation`` of the train part does, in
+    whole groups. ``fold``: 0 where the row is tested, `NOWHERE` elsewhere. Raises `InputError` where the parts cannot be used.
+    """
+    instead = "use split.method: grouped or stratified"
+    if not np.isin(given, (TRAIN, VAL, TEST)).all():
+        raise InputError(f"split.method: given needs images that come with train, val or test, and not all do; {instead}")
+    role = given.astype(object)
+    if not (role == TEST).any():
+        role[role == VAL] = TEST
+    if not (role == VAL).any():
+        rest = np.flatnonzero(role == TRAIN)
+        if len(np.unique(groups[rest])) < 2:
+            raise InputError(f"split: the train part that the data come with has one image or group, so none can validate; {instead}")
+        n_parts = max(2, min(round(1 / validation), len(np.unique(groups[rest]))))
+        part = _parts(labels[rest], groups[rest], "grouped", n_parts, derive_seed(seed, "validation", 0))
+        role[rest[part == _most_typical(part, labels[rest], validation)]] = VAL
+    for name in (VAL, TEST):
+        if len(np.unique(labels[role == name])) < 2:
+            raise InputError(f"split: of the split that the data come with, the {name} part has one class only; {instead}")
+    if missing := set(np.unique(labels)) - set(labels[role == TRAIN]):
+        raise InputError(f"split: class number {min(missing)} has no training image in the split that the data come with; {instead}")
+    return pd.DataFrame({"id": ids, "fold": np.where(role == TEST, 0, NOWHERE), "role_0": role})
+
+
 def leave_domains_out(
     labels: Int[np.ndarray, " N"],
     groups: np.ndarray,
@@ -72,6 +101,28 @@ def leave_domains_out(
         _check_roles(labels, role, name)
         table[f"role_{k}"] = role
     return table
+
+
+def hold_out(
+    labels: Int[np.ndarray, " N"], groups: np.ndarray, method: str, share: float, seed: int
+) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]:
+    """Row numbers (kept, held out): about ``share`` of all images is held out, in whole groups unless ``method`` is "stratified".
+
+    Raises `InputError` where a part would lack what it needs: every class to train on, two classes to validate on.
+    """
+    rows = np.arange(len(labels))
+    units = len(rows) if method == "stratified" else len(np.unique(groups))
+    if units < 2:
+        raise InputError("split: the data has one group only, so that no part can be held out; use split.method: stratified")
+    n_parts = max(2, min(round(1 / share), units))
+    part = _parts(labels, groups, "stratified" if method == "stratified" else "grouped", n_parts, seed)
+    held = part == _most_typical(part, labels, share)
+    if len(np.unique(labels[held])) < 2 or set(labels.tolist()) - set(labels[~held].tolist()):
+        mend = "use another split.seed or split.validation, or split.method: stratified"
+        raise InputError(
+            f"split: holding out {share:g} of all images leaves a class without images to train on, or one to validate; {mend}"
+        )
+    return rows[~held], rows[held]
 
 
 def _cut(rows: np.ndarray, labels: np.ndarray, groups: np.ndarray, share: float, seed: int, domain: str) -> Int[np.ndarray, " m"]:

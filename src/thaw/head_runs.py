@@ -183,7 +183,7 @@ def fit_and_write(
         fold=fold.number,
         dataset=prepared.dataset.name,
         kind="head",
-        control=strategy in CONTROLS or prepared.params.backbones[prepared.backbone].mismatch is not None,
+        control=strategy in CONTROLS or prepared.params.backbones[prepared.backbone].control,
         classes=prepared.dataset.classes,
         inputs=inputs,
         groups=[],

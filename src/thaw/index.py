@@ -17,6 +17,7 @@ COLUMNS = {
     "label": "str",  # one of Dataset.classes
     "group": "str",  # what a split must not tear: module, patient, tile; the id where there is none
     "domain": "str",  # sub-population, for shifts; "all" where there is none
+    "split": "str",  # the part that the data come with: train, val or test; "" where they come with none
     "weight": "float64",  # confidence in the label in (0, 1]
     "width": "int64",  # px
     "height": "int64",  # px

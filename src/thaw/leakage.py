@@ -20,6 +20,8 @@ from thaw.splits import INSIDE, TEST, TRAIN, VAL, rows_of
 from thaw.verdict import in_words, verdict
 
 CONFIDENCE = 0.95
+GIVEN_FOLDS = 4
+"""Folds of other kinds of split that one which the data come with is compared with."""
 LISTED = 24
 """Near-identical pairs that are named."""
 
@@ -38,7 +40,7 @@ class Cut:
     """How the data was split."""
 
     splits: pd.DataFrame
-    method: str  # grouped | stratified | leave_domain_out
+    method: str  # grouped | stratified | leave_domain_out | given
     validation: float
     seed: int
 
@@ -78,8 +80,9 @@ def other_folds(kind: str, index: pd.DataFrame, labels: Int[np.ndarray, " N"], c
     """The folds of this split where it is of that kind, else those of one that is; None where the data cannot fill it."""
     if kind == cut.method:
         return folds_of(cut.splits)
+    n_folds = GIVEN_FOLDS if cut.method == "given" else cut.n_folds
     try:
-        return folds_of(make_splits(labels, index["group"].to_numpy(), index["id"].tolist(), kind, cut.n_folds, cut.validation, cut.seed))
+        return folds_of(make_splits(labels, index["group"].to_numpy(), index["id"].tolist(), kind, n_folds, cut.validation, cut.seed))
     except InputError:
         return None
 
@@ -174,7 +177,8 @@ def split_gap(
 
 
 def _equal(first: Folds, second: Folds) -> bool:
-    return all(np.array_equal(a, b) for pair in zip(first, second, strict=True) for a, b in zip(*pair, strict=True))
+    pairs = zip(first, second, strict=True) if len(first) == len(second) else None
+    return pairs is not None and all(np.array_equal(a, b) for pair in pairs for a, b in zip(*pair, strict=True))
 
 
 def describe_fold(index: pd.DataFrame, dataset: Dataset, splits: pd.DataFrame, fold: int) -> dict[str, Any]:

@@ -43,7 +43,9 @@ def auc_with_interval(
 
     On the scale of the AUC itself: it is to be told from 0.5, and near 1 the logarithm of the odds makes one group's one error endless.
     """
-    statistic = found.auc(labels)
+    rows, place = np.unique(found.rows, return_inverse=True)  # only images that are tested say how sure it is
+    labels, groups = labels[rows], groups[rows]
+    statistic = OutOfFold(place, found.probabilities).auc(labels)
     value = plain(statistic, len(labels))
     limits = interval(value, jackknife([statistic], groups.tolist(), seed)[0]["auc"], confidence)
     lo, hi = np.clip([limits.lo, limits.hi], 0, 1)

@@ -4,6 +4,7 @@ No field has a default that does something: a stage's result is decided by the v
 this module. A phase's extra dials (`Phase`) may be absent, which always and only means off.
 """
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -12,13 +13,19 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from ruamel.yaml import YAML, YAMLError
 
 from thaw.errors import InputError, nearest
+from thaw.grouping import group_pattern
+from thaw.installed import check_code
 from thaw.runs import CONTROLS, HEADS
+from thaw.weights import parse_weights
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]  # stage names are made of these
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Metric = Literal["roc_auc", "pr_auc", "balanced_accuracy", "f1_macro", "log_loss"]
-SourceName = Literal["elpv", "digits"]
-Weights = Literal["lite0"]
+SourceName = Literal["elpv", "digits", "folder", "csv", "parquet", "torchvision", "fashion_mnist"]
+OWN = ("folder", "csv", "parquet")
+"""Sources that read ``data.path``."""
+MADE = (("data", "raw"), ("data", "features"), ("data", "gallery"))
+"""Folders in data/ that stages write, and empty first."""
 
 
 class Block(BaseModel):
@@ -28,9 +35,33 @@ class Block(BaseModel):
 
 
 class Data(Block):
+    """Dials that the source does not read may have any value: so sources can be changed to and fro."""
+
     source: SourceName
+    path: str = Field(min_length=1)
+    table: str
+    name: str
+    group: str
     on_bad: Literal["stop", "quarantine"]
     elpv_label: Literal["p_over_half", "p_over_zero", "drop_unsure", "four_classes"]
+
+    @field_validator("path")
+    @classmethod
+    def _is_not_what_fetch_writes(cls, path: str) -> str:
+        parts = Path(os.path.normpath(path)).parts
+        if parts in ((), ("data",)) or parts[:2] in MADE:
+            raise ValueError("must be a folder of your own, such as data/own: none that the pipeline makes, and none above those")
+        return path
+
+    @model_validator(mode="after")
+    def _says_what_its_source_needs(self) -> "Data":
+        if self.source == "csv" and not self.table:
+            raise InputError("data.table: source csv needs the table's name below data.path, such as labels.csv")
+        if self.source == "torchvision" and not self.name:
+            raise InputError("data.name: source torchvision needs the name of a data set, such as CIFAR10")
+        if self.group:
+            group_pattern(self.group, "data.group:")
+        return self
 
 
 class Prepare(Block):
@@ -38,7 +69,7 @@ class Prepare(Block):
 
 
 class Split(Block):
-    method: Literal["grouped", "stratified", "leave_domain_out"]
+    method: Literal["grouped", "stratified", "leave_domain_out", "given"]
     folds: list[int]
     validation: float = Field(ge=0.05, le=0.5)
     inside: float = Field(ge=0.05, le=0.5)
@@ -46,7 +77,11 @@ class Split(Block):
 
     @field_validator("folds")
     @classmethod
-    def _counts_from_zero(cls, folds: list[int]) -> list[int]:
+    def _counts_from_zero(cls, folds: list[int], info: Any) -> list[int]:
+        if info.data.get("method") == "given":
+            if folds != [0]:
+                raise ValueError("must be [0] where split.method is given: the data come with one split")
+            return folds
         if not 2 <= len(folds) <= 20 or folds != list(range(len(folds))):
             raise ValueError("must count from 0 to K-1 with 2 <= K <= 20, for example [0, 1, 2, 3]")
         return folds
@@ -155,15 +190,51 @@ class Report(Block):
     gallery: int = Field(ge=0, le=200)
 
 
+BEST, NONE = "best", "none"
+KEEPS_IMAGES = "knn"
+"""The head strategy that is no network of fixed size: it keeps every training image, so it cannot be the model at the end."""
+
+
+class Final(Block):
+    strategy: Name
+    backbone: Name
+
+
 class Track(Block):
     experiment: Name
 
 
 class Backbone(Block):
-    weights: Weights
+    weights: str  # as `thaw.weights` has it
     image_size: int = Field(ge=16, le=512)
+    # Of a file of weights alone: what network they are for, and what the file must be.
+    architecture: str | None = None
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
     # Absent means right.
     mismatch: Literal["normalisation", "no_normalisation", "interpolation", "size"] | None = None
+
+    @field_validator("weights")
+    @classmethod
+    def _are_named(cls, weights: str) -> str:
+        try:
+            parse_weights(weights)
+        except InputError as error:
+            raise ValueError(str(error)) from None
+        return weights
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Backbone":
+        from_file = parse_weights(self.weights).source == "file"
+        if from_file != (self.architecture is not None):
+            raise ValueError("architecture (timm/<name> or torchvision/<name>) goes with file: weights, and with no others")
+        if from_file != (self.sha256 is not None):
+            raise ValueError("sha256 goes with file: weights, and with no others; `sha256sum FILE` prints it")
+        return self
+
+    @property
+    def control(self) -> bool:
+        """Nobody would use it: the network knows nothing, or sees the wrong pixels on purpose."""
+        return self.mismatch is not None or parse_weights(self.weights).random
 
 
 class Optimiser(Block):
@@ -263,6 +334,7 @@ class Params(Block):
     selection: Selection
     evaluate: Evaluate
     report: Report
+    final: Final
     track: Track
     backbones: dict[Name, Backbone]
     strategies: dict[Name, Strategy]
@@ -275,23 +347,27 @@ class Params(Block):
         _known("finetune.strategies", self.finetune.strategies, self.strategies)
         _known("evaluate.reference", [self.evaluate.reference], [*HEADS, *CONTROLS, *self.finetune.strategies])
         _known("evaluate.reference_backbone", [self.evaluate.reference_backbone], self.features.backbones)
-        self._mistakes_are_for_features()
+        self._controls_are_for_features()
         _known("learning.heads", self.learning.heads, HEADS)
         _known("learning.finetune", self.learning.finetune, self.finetune.strategies)
         self._shares_have_their_probe()
         for name in self.strategies:
             if name in trained:
                 raise InputError(f"strategies.{name}: the name belongs to a head; choose another")
+            if name in (BEST, NONE):
+                raise InputError(f"strategies.{name}: the name means something in `final`; choose another")
         if self.evaluate.reference in self.strategies:
             _known("evaluate.reference_backbone", [self.evaluate.reference_backbone], self.finetune.backbones)
+        self._final_is_compared()
         return self
 
-    def _mistakes_are_for_features(self) -> None:
-        """A backbone that is wrong on purpose is a control: its features are compared, nobody trains it or compares with it."""
+    def _controls_are_for_features(self) -> None:
+        """A backbone that is wrong on purpose, or random, is a control: its features are compared, nobody trains it or compares with it."""
         named = [("finetune.backbones", name) for name in self.finetune.backbones]
         for where, name in [*named, ("evaluate.reference_backbone", self.evaluate.reference_backbone)]:
-            if self.backbones[name].mismatch is not None:
-                raise InputError(f"{where}: {name!r} has a mismatch, so it is a control; name it in features.backbones alone")
+            if self.backbones[name].control:
+                why = "is random" if self.backbones[name].mismatch is None else "has a mismatch"
+                raise InputError(f"{where}: {name!r} {why}, so it is a control; name it in features.backbones alone")
 
     def _shares_have_their_probe(self) -> None:
         """A cell on a share of the labels starts from, or is compared with, the probe on the same share."""
@@ -302,6 +378,25 @@ class Params(Block):
         for percent in self.learning.finetune_percents:
             if percent not in self.learning.percents:
                 raise InputError(f"learning.finetune_percents: {percent} must be in learning.percents too, for the probe of that share")
+
+    def _final_is_compared(self) -> None:
+        """The model at the end is one of those that were compared, so that there is evidence on it."""
+        if self.final.strategy == KEEPS_IMAGES:
+            mend = "name another, such as linear_probe, or best"
+            raise InputError(
+                f"final.strategy: {KEEPS_IMAGES} keeps every training image, so it is no network that could be handed on; {mend}"
+            )
+        right = [name for name in self.features.backbones if not self.backbones[name].control]
+        compared = [name for name in (*HEADS, *self.finetune.strategies) if name != KEEPS_IMAGES]
+        _known("final.strategy", [self.final.strategy], [BEST, NONE, *compared])
+        _known("final.backbone", [self.final.backbone], [BEST, *right])
+        if self.final.strategy in self.finetune.strategies:
+            _known("final.backbone", [self.final.backbone], [BEST, *self.finetune.backbones])
+
+    def candidates(self) -> list[tuple[str, str]]:
+        """(backbone, strategy) of every result that somebody would use, so without controls, in the order of `runs`."""
+        found = dict.fromkeys((backbone, strategy) for backbone, strategy, _ in self.runs())
+        return [(b, s) for b, s in found if s not in CONTROLS and not self.backbones[b].control]
 
     def learning_runs(self, grouped: bool) -> list[tuple[str, str, str, str, int]]:
         """(root, backbone, strategy, by-percent, fold) of every run on a share of the labels. ``grouped``: the data knows groups."""
@@ -319,7 +414,11 @@ class Params(Block):
 
 
 def read_params(path: Path = Path("params.yaml")) -> Params:
-    """Parse and check ``path``. Raises `InputError`: file, path within it, what is wrong, the nearest valid name."""
+    """Parse and check ``path``. Raises `InputError`: file, path within it, what is wrong, the nearest valid name.
+
+    In a stage, also where the code that runs is not the code that DVC watches.
+    """
+    check_code(Path.cwd())
     try:
         tree = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

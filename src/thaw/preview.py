@@ -17,12 +17,12 @@ def preview(params: Params, strategy: str, images: int = IMAGES) -> list[dict[st
     if strategy not in params.strategies:
         raise InputError(f"params.yaml: strategies: unknown name {strategy!r}; {nearest(strategy, params.strategies)}")
     from thaw.augment import number_of_views
-    from thaw.backbones import Network, build_backbone
+    from thaw.backbones import Network, backbone_of
     from thaw.finetune import steps_per_epoch
     from thaw.strategies import group_table, network_blocks, resolve
 
     chosen, settings = params.strategies[strategy], params.backbones[(params.finetune.backbones or params.features.backbones)[0]]
-    backbone = build_backbone(settings.weights, settings.image_size, random_seed=0)  # shapes do not depend on the weights
+    backbone = backbone_of(settings, random_seed=0)  # shapes do not depend on the weights
     network = Network(backbone.encoder, backbone.dim, n_classes=2)
     phases = resolve(network, backbone.blocks, chosen.phases, chosen.norm, f"params.yaml: strategies.{strategy}")
     rows = group_table(network, phases)
@@ -35,6 +35,11 @@ def preview(params: Params, strategy: str, images: int = IMAGES) -> list[dict[st
         views = phase.settings.views or number_of_views(params.finetune.augment)
         costs[phase.name] = cost(work, phase.frozen, epochs, views if kept else None)
     return [row | {"cost": round(costs[row["phase"]], 2)} for row in rows]
+
+
+def total_cost(params: Params, strategy: str, images: int = IMAGES) -> float:
+    """Of all phases together, in epochs of training everything."""
+    return sum({row["phase"]: row["cost"] for row in preview(params, strategy, images)}.values())
 
 
 def forward_work(network: Any, blocks: dict[str, list[str]], image_size: int) -> dict[str, int]:

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, TextIO
 
 
 class Progress:
@@ -42,8 +43,9 @@ class Progress:
 class BarProgress(Progress):
     """The same with a live bar: share done, images per second, time left."""
 
-    def __init__(self, what: str, total: int) -> None:
+    def __init__(self, what: str, total: int, stream: TextIO | None = None) -> None:
         super().__init__(what, total)
+        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
@@ -54,7 +56,10 @@ class BarProgress(Progress):
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
         )
-        self.bar = Bar(*columns)
+        own: dict[str, Any] = (
+            {} if stream is None else {"console": Console(file=stream), "redirect_stdout": False}
+        )  # stdout holds something else
+        self.bar = Bar(*columns, **own)
         self.task = self.bar.add_task(what, total=total, rate="")
 
     def advance(self, images: int) -> None:
@@ -69,11 +74,11 @@ class BarProgress(Progress):
 
 
 @contextmanager
-def progress(what: str, total: int) -> Iterator[Progress]:
-    """A bar if stdout is a terminal, else lines."""
-    if not sys.stdout.isatty():
+def progress(what: str, total: int, stream: TextIO | None = None) -> Iterator[Progress]:
+    """A bar if stdout, or ``stream`` in its place, is a terminal, else lines on stdout."""
+    if not (stream or sys.stdout).isatty():
         yield Progress(what, total)
         return
-    shown = BarProgress(what, total)
+    shown = BarProgress(what, total, stream)
     with shown.bar:
         yield shown

@@ -1,7 +1,8 @@
 """What is measured: samples, each an image and the fold whose model is tested on it, and what the models said of them.
 
 Where every image is tested once, the samples are the images in the order of the index. Where folds leave domains out, an image may be
-tested by several models, and images of the domain that a model was trained on are held out beside them (the role "inside").
+tested by several models, and images of the domain that a model was trained on are held out beside them (the role "inside"). Where the data
+come with a split, only the images of its test part are samples.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from jaxtyping import Float, Float64, Int
 from thaw.errors import InputError
 from thaw.index import Dataset, labels_of, read_dataset, read_index
 from thaw.runs import Predictions, read_predictions
-from thaw.splits import INSIDE, TEST, VAL, read_splits, rows_of
+from thaw.splits import INSIDE, NOWHERE, TEST, TRAIN, VAL, read_splits, rows_of
 
 INDEX = Path("data/index.csv")
 DATASET = Path("data/dataset.json")
@@ -71,7 +72,8 @@ def read_design(folds: list[int]) -> Design:
 def check_splits(splits: pd.DataFrame, index: pd.DataFrame, folds: list[int]) -> None:
     """Raises `InputError` unless the rows are those of the index, each tested once, in its fold.
 
-    Where domains are left out, each must be tested equally often, at least once.
+    Where domains are left out, each must be tested equally often, at least once. Where the data come with a split, which is one fold, some
+    must be tested, and none that was given to train on.
     """
     mend = "run `dvc repro -f split`"
     columns = [f"role_{fold}" for fold in folds]
@@ -83,6 +85,13 @@ def check_splits(splits: pd.DataFrame, index: pd.DataFrame, folds: list[int]) ->
     if (splits[columns] == INSIDE).to_numpy().any():
         times = tested.sum(axis=1)
         wrong, expected = times != max(1, times[0]), f"{max(1, times[0])} times, as often as the first image"
+    elif len(folds) == 1:
+        tests = tested[:, 0]
+        wrong, expected = tests != (splits["fold"] != NOWHERE).to_numpy(), "where its fold says so"
+        if not tests.any():
+            raise InputError(f"{SPLITS}: tests no image; {mend}")
+        if (learnt := tests & (index["split"] == TRAIN).to_numpy()).any():
+            raise InputError(f"{SPLITS}: tests image {splits['id'][int(np.argmax(learnt))]!r}, which was given to train on; {mend}")
     else:
         wrong = (tested != (splits["fold"].to_numpy()[:, None] == np.array(folds))).any(axis=1) | (tested.sum(axis=1) != 1)
         expected = "exactly once, in its own fold"

@@ -12,6 +12,9 @@ from thaw.files import sha256_of_value, write_with
 TRAIN, VAL, TEST, INSIDE = "train", "val", "test", "inside"
 """Roles of an image in a fold. ``inside`` exists where a split leaves domains out: held-out images of the domain that was trained on."""
 
+NOWHERE = -1
+"""The fold of an image that no fold tests, where the data come with a split of their own."""
+
 
 def write_splits(table: pd.DataFrame, path: Path) -> None:
     write_with(path, lambda p: table.to_csv(p, index=False, lineterminator="\n"))

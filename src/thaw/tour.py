@@ -10,11 +10,13 @@ from typing import Any
 
 from ruamel.yaml import YAML, YAMLError
 
+from thaw.copies import commit_all, copy_file, set_dials
 from thaw.errors import InputError
-from thaw.params import read_params
+from thaw.params import OWN, read_params
 
 DIALS: dict[str, Any] = {
     "data.source": "digits",
+    "data.path": "data/own",
     "prepare.max_side": 32,
     "split.folds": [0, 1],
     "split.method": "grouped",
@@ -31,6 +33,8 @@ DIALS: dict[str, Any] = {
     "learning.percents": [25],
     "learning.finetune": ["lp_ft"],
     "report.gallery": 6,
+    "final.strategy": "best",
+    "final.backbone": "best",
     "evaluate.reference": "linear_probe",
     "evaluate.reference_backbone": "lite0",
     "evaluate.primary": "roc_auc",
@@ -40,7 +44,7 @@ DIALS: dict[str, Any] = {
 
 PROJECT = (
     *("dvc.yaml", "params.yaml", "README.md", "pyproject.toml"),
-    *(".dvcignore", ".gitignore", ".dvc/config", ".dvc/plots", ".dvc/.gitignore", "src"),
+    *(".dvcignore", ".gitignore", ".dvc/config", ".dvc/plots", ".dvc/.gitignore", "src", "data/own/README.md"),
 )
 
 
@@ -49,15 +53,20 @@ def run_tour(project: Path, folder: Path, params: Path | None = None, dials: Map
 
     ``params``: a whole params file to run with, instead of this project's with the dials of the tour. ``dials``: path -> value, on top.
     """
-    if params is not None:
-        read_params(params)
-    copy_project(project, folder, (DIALS if params is None else {}) | dict(dials or {}), params)
+    given = {} if params is None else own_images(project, params)
+    copy_project(project, folder, (DIALS if params is None else {}) | given | dict(dials or {}), params)
     read_params(folder / "params.yaml")
     for command in (["dvc", "repro"], ["thaw", "answer"]):
         status = subprocess.run([sys.executable, "-m", *_module(command)], cwd=folder, env=environment(folder)).returncode
         if status:
             raise InputError(f"tour: `{' '.join(command)}` in {folder} ended with status {status}; its message stands above")
     print(f"Everything is in {folder}; `cd {folder} && thaw ui` shows its runs")
+
+
+def own_images(project: Path, params: Path) -> dict[str, Any]:
+    """The dial with which the copy reads the project's own images where they lie, or none where its source reads none."""
+    data = read_params(params).data
+    return {"data.path": str((project / data.path).resolve()) if data.source in OWN else DIALS["data.path"]}
 
 
 def copy_project(project: Path, folder: Path, dials: Mapping[str, Any], params: Path | None = None) -> None:
@@ -69,20 +78,11 @@ def copy_project(project: Path, folder: Path, dials: Mapping[str, Any], params: 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ".tour").touch()
     for name in PROJECT:
-        source, target = project / name, folder / name
-        if source.is_dir():
-            shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-        elif source.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
+        copy_file(project / name, folder / name)
     if params is not None:
         shutil.copyfile(params, folder / "params.yaml")
     set_dials(folder / "params.yaml", dials)
-    if not (folder / ".git").exists():
-        _git(folder, "init", "--quiet", "--initial-branch=main")
-    _git(folder, "add", "--all")
-    author = ("-c", "user.name=thaw", "-c", "user.email=thaw@localhost")
-    _git(folder, *author, "commit", "--quiet", "--allow-empty", "--message", "thaw tour")
+    commit_all(folder, "thaw tour")
 
 
 def dials_of(settings: Sequence[str]) -> dict[str, Any]:
@@ -99,29 +99,6 @@ def dials_of(settings: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def set_dials(file: Path, dials: Mapping[str, Any]) -> None:
-    """Edit values in place, comments kept. A path names mappings by key and lists by number, separated by dots."""
-    yaml = YAML()
-    yaml.width = 4096  # no line is broken
-    tree = yaml.load(file.read_text(encoding="utf-8"))
-    for path, value in dials.items():
-        *parents, last = path.split(".")
-        block: Any = tree
-        for part in parents:
-            block = block[_key(block, part)]
-        block[_key(block, last)] = value
-    with file.open("w", encoding="utf-8") as stream:
-        yaml.dump(tree, stream)
-
-
-def _key(block: Any, part: str) -> Any:
-    """Index or key that exists: a dial that is not there would change nothing, silently."""
-    key = int(part) if isinstance(block, list) else part
-    if key not in (range(len(block)) if isinstance(block, list) else block):
-        raise InputError(f"params.yaml: no {part!r} in {list(block)}")
-    return key
-
-
 def environment(folder: Path) -> dict[str, str]:
     """For commands in the copy: its own code, its own store, this interpreter first on the path."""
     own = {key: value for key, value in os.environ.items() if key not in ("DVC_ROOT", "DVC_STAGE", "MLFLOW_TRACKING_URI")}
@@ -131,7 +108,3 @@ def environment(folder: Path) -> dict[str, str]:
 
 def _module(command: list[str]) -> list[str]:
     return ["thaw.cli" if command[0] == "thaw" else command[0], *command[1:]]
-
-
-def _git(folder: Path, *arguments: str) -> None:
-    subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True)

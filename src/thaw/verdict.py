@@ -76,7 +76,7 @@ def _torn(found: dict[str, Any]) -> list[Concern]:
     if not torn:
         return []
     sentence = f"{torn} of {found['groups']} groups ({name}) are torn between training, validation and test"
-    if found["method"] != "stratified":
+    if found["method"] not in ("stratified", "given"):
         return [Concern("leak", f"{sentence}, although the split is to keep them whole: make data/splits.csv again (`dvc repro split`).")]
     if gap is None:
         return [Concern("caution", f"{sentence}: results may look better than they are; use split.method: grouped.")]
@@ -228,7 +228,7 @@ def _gap_in_words(found: dict[str, Any]) -> list[str]:
     if gap is None or gap["points"] is None:
         return []
     limits = "" if gap["lo"] is None else f" [{gap['lo']:.1f}, {gap['hi']:.1f}]"
-    own = f"; {_told(gap['this_split'])} under this split" if found["method"] == "leave_domain_out" else ""
+    own = f"; {_told(gap['this_split'])} under this split" if found["method"] in ("leave_domain_out", "given") else ""
     return [
         f"A linear probe reaches an AUC of {_told(gap['stratified'])} under random folds and {_told(gap['grouped'])} under grouped ones, "
         f"a difference of {gap['points']:.1f} points{limits}{own}."

@@ -20,8 +20,8 @@ class Recipe:
 
     @property
     def resize(self) -> int:
-        """Side to resize to, px, before the centre crop (floor, as timm does)."""
-        return int(self.image_size / self.crop)
+        """Side to resize to, px, before the centre crop (floor, as timm does; 224 of 224 / 232 is 232, though floats say a little less)."""
+        return int(self.image_size / self.crop + 1e-6)
 
 
 def evaluation_view(images: UInt8[np.ndarray, "N H W C"], recipe: Recipe, batch: int = 256) -> UInt8[torch.Tensor, "N C S S"]:

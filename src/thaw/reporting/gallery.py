@@ -52,11 +52,18 @@ def _error(error: Mistake, gallery: Gallery) -> Markup:
 def _pair(pair: Duplicates, folder: Path) -> Markup:
     pictures = picture(folder, pair.image_a, f"{pair.a}, {pair.label_a}") + picture(folder, pair.image_b, f"{pair.b}, {pair.label_b}")
     labels = pair.label_a if pair.label_a == pair.label_b else f"{pair.label_a} and {pair.label_b}"
-    folds = f"fold {pair.fold_a}" if pair.fold_a == pair.fold_b else f"folds {pair.fold_a} and {pair.fold_b}"
+    folds = _folds(pair.fold_a, pair.fold_b)
     return Markup(
         '<figure><div class="pair">{}</div><figcaption><strong>{}</strong>, {}<br>'
         "<small>{} and {} · hash distance {:g} · cosine {}</small></figcaption></figure>"
     ).format(pictures, labels, folds, pair.a, pair.b, pair.hash_distance, number(pair.cosine))
+
+
+def _folds(a: int, b: int) -> str:
+    """Where the images are tested; an image that the data come with for training is in no fold."""
+    if a == b:
+        return f"fold {a}" if a >= 0 else "both learnt from"
+    return f"folds {a} and {b}" if min(a, b) >= 0 else "one learnt from, one tested"
 
 
 def picture(folder: Path, name: str, alt: str) -> Markup:

@@ -107,6 +107,11 @@ class Result:
         return self.records[0].kind == "finetune"
 
     @property
+    def random_backbone(self) -> bool:
+        """A head on the features of a network that nobody trained."""
+        return not self.finetuned and self.records[0].inputs.get("weights_sha256") == "random"
+
+    @property
     def trainable(self) -> int:
         return self.records[0].trainable_parameters
 
@@ -189,8 +194,8 @@ class Results:
 
     @property
     def mismatched(self) -> set[str]:
-        """Backbones whose preprocessing is wrong on purpose: on them heads are controls too."""
-        return {r.backbone for r in self.ranked if r.control and r.strategy not in CONTROLS}
+        """Backbones whose preprocessing is wrong on purpose: on them heads are controls too, as they are on random ones."""
+        return {r.backbone for r in self.ranked if r.control and r.strategy not in CONTROLS and not r.random_backbone}
 
     @property
     def shown(self) -> list[Result]:
@@ -206,6 +211,11 @@ class Results:
     def domains_left_out(self) -> bool:
         """Whether each fold trains on one domain alone and is tested on the others."""
         return self.leakage.get("method") == "leave_domain_out"
+
+    @property
+    def split_given(self) -> bool:
+        """Whether the data came with the split: then there is one fold, and only its test part counts."""
+        return self.leakage.get("method") == "given"
 
     @property
     def comparisons(self) -> int:

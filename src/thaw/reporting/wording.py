@@ -51,7 +51,7 @@ def only_alone(found: Verdict, lo: float, hi: float) -> bool:
 
 
 def taken_back(comparisons: int) -> str:
-    return f"alone it would count; after correction for {counted(comparisons, 'comparison')} it does not"
+    return f"by its interval alone it would count; by both tests, corrected for {counted(comparisons, 'comparison')}, it does not"
 
 
 def verdict_words(found: Verdict, lo: float, hi: float, comparisons: int) -> str:

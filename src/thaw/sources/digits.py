@@ -32,6 +32,7 @@ def fetch(raw: Path) -> Fetched:
             "label": [str(target) for target in digits.target],
             "group": ids,
             "domain": "all",
+            "split": "",
             "weight": 1.0,
         }
     )

@@ -44,6 +44,7 @@ def fetch(raw: Path, label_rule: str) -> Fetched:
             "label": label_of(quarter, label_rule),
             "group": [f"module{number:02d}" for number in infer_modules(len(labels))],
             "domain": labels["type"],
+            "split": "",
             "weight": np.array([1, 1 / 3, 2 / 3, 1])[quarter],
         }
     )

@@ -30,10 +30,10 @@ def main() -> None:
     images = samples(design)
     asked = params.runs()
     warn_of_stale_folders({Identity(*run).folder() for run in asked})
-    mistaken = {name for name, backbone in params.backbones.items() if backbone.mismatch is not None}
+    for_control = {name for name, backbone in params.backbones.items() if backbone.control}
     settings = params.evaluate
     pairs = list(dict.fromkeys((backbone, strategy) for backbone, strategy, _ in asked))
-    candidates = [read_candidate(b, s, s in CONTROLS or b in mistaken, design, images, settings.threshold) for b, s in pairs]
+    candidates = [read_candidate(b, s, s in CONTROLS or b in for_control, design, images, settings.threshold) for b, s in pairs]
     scored = leaderboard.score(candidates, images, settings.seed)
     reference = next(e for e in scored if e.candidate.name == f"{settings.reference_backbone}/{settings.reference}")
     ranked = leaderboard.rank(scored, settings.primary)
@@ -46,7 +46,7 @@ def main() -> None:
     write_table(breakdown.by_group(ranked if design.dataset.grouped else [], images), REPORTS / "groups.csv")
     about = describe(design.dataset, images, settings.primary, settings.confidence)
     figures = leaderboard.figures_by_candidate(ranked, images)
-    everything = about | leaderboard.podium(ranked, reference) | {"pretraining": pretraining(params, scored)} | figures
+    everything = about | leaderboard.podium(ranked, reference) | {"pretraining": pretraining(params, scored, images)} | figures
     write_json(REPORTS / "metrics.json", everything)
     write_json(REPORTS / "summary.json", summary.summary(everything, {e.candidate.name for e in ranked if e.candidate.control}))
     write_answers(params, design, images, ranked, reference)
@@ -68,7 +68,7 @@ def write_answers(params: Params, design: Design, images: Images, ranked: list[S
     write_json(REPORTS / "claims.json", claims.findings(asked, settings.confidence))
 
 
-def pretraining(params: Params, scored: list[Scored]) -> Mapping[str, object] | None:
+def pretraining(params: Params, scored: list[Scored], images: Images) -> Mapping[str, object] | None:
     """The part of metrics.json that says whether pretraining helped."""
     pair = questions.pretraining_pair(params)
     if pair is None:
@@ -76,7 +76,9 @@ def pretraining(params: Params, scored: list[Scored]) -> Mapping[str, object] | 
     found = {entry.candidate.name: entry for entry in scored}
     pretrained, scratch = (found[name] for name in pair)
     who = {"pretrained": pretrained.candidate.identity(), "scratch": scratch.candidate.identity()}
-    return who | contrasts.planned(pretrained, scratch, params.evaluate.primary, params.evaluate.confidence)
+    settings = params.evaluate
+    dials = (settings.primary, images, settings.confidence, settings.bootstrap, settings.seed)
+    return who | contrasts.planned(pretrained, scratch, *dials)
 
 
 def read_candidate(backbone: str, strategy: str, control: bool, design: Design, images: Images, criterion: Criterion) -> Candidate:

@@ -1,16 +1,17 @@
 """features@B: images and backbone B -> data/features/B/features.npy (N, D) and blocks.npy (N, E), float32, and their manifest."""
 
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from thaw.allocator import keep_freed_memory
-from thaw.backbones import build_backbone
+from thaw.backbones import backbone_of
 from thaw.errors import InputError, exit_with_one_line, nearest
-from thaw.features import extract
-from thaw.files import write_json, write_with
+from thaw.features import Extracted, extract
+from thaw.files import whole, write_json
 from thaw.params import read_params
 from thaw.progress import progress
 from thaw.provenance import cost_of
@@ -24,32 +25,46 @@ def main(name: str) -> None:
         raise InputError(f"params.yaml: backbones: unknown name {name!r}; {nearest(name, params.backbones)}")
     settings = params.backbones[name]
     keep_freed_memory()
-    backbone = build_backbone(settings.weights, settings.image_size, mismatch=settings.mismatch)
-    view = evaluation_view(np.load("data/images.npy", mmap_mode="r"), backbone.recipe)
-    with progress(f"features@{name}", len(view)) as shown:
-        found = extract(backbone.encoder, backbone.blocks, view, backbone.recipe, params.features.batch_size, shown.advance)
-        X = found.features
+    backbone = backbone_of(settings)
+    images, batch, folder = np.load("data/images.npy", mmap_mode="r"), params.features.batch_size, Path("data/features") / name
+    views = (evaluation_view(images[start : start + batch], backbone.recipe) for start in range(0, len(images), batch))
+    with progress(f"features@{name}", len(images)) as shown:
+        dim, widths = write_features(extract(backbone.encoder, backbone.blocks, views, backbone.recipe), len(images), folder, shown.advance)
         seconds = shown.seconds
-        shown.line(f"{X.shape[0]} images of {settings.image_size} px -> {X.shape[1]} features, {shown.rate:,.0f} images/s")
-    folder = Path("data/features") / name
-    write_with(folder / "features.npy", lambda path: _save(path, X))
-    write_with(folder / "blocks.npy", lambda path: _save(path, found.blocks))
+        shown.line(f"{len(images)} images of {settings.image_size} px -> {dim} features, {shown.rate:,.0f} images/s")
     manifest = {
         "backbone": name,
         "weights": settings.weights,
         "weights_sha256": backbone.weights_sha256,
         "preprocessing": asdict(backbone.recipe),
-        "shape": list(X.shape),
-        "blocks": [list(width) for width in found.widths],
+        "shape": [len(images), dim],
+        "blocks": [list(width) for width in widths],
         "precision": "float32",
     }
     write_json(folder / "manifest.json", manifest)
-    write_json(COSTS / name / "features.json", cost_of(seconds, len(X), 0, resumed=False))
+    write_json(COSTS / name / "features.json", cost_of(seconds, len(images), 0, resumed=False))
 
 
-def _save(path: Path, X: np.ndarray) -> None:
-    with path.open("wb") as file:  # np.save would append .npy to a temporary name
-        np.save(file, X)
+def write_features(
+    batches: Iterable[Extracted], images: int, folder: Path, advance: Callable[[int], None]
+) -> tuple[int, list[tuple[str, int]]]:
+    """features.npy and blocks.npy, batch by batch, so that memory does not grow with the number of images. D, and the blocks' widths."""
+    dim, widths = 0, list[tuple[str, int]]()
+    with (
+        whole(folder / "features.npy") as features,
+        whole(folder / "blocks.npy") as blocks,
+        features.open("wb") as own,
+        blocks.open("wb") as all_of_them,
+    ):
+        for found in batches:
+            parts = ((own, found.features), (all_of_them, found.blocks))
+            for file, X in parts:
+                if not dim:
+                    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (images, X.shape[1])})
+                file.write(np.ascontiguousarray(X, dtype="<f4").data)
+            dim, widths = found.features.shape[1], found.widths
+            advance(len(found.features))
+    return dim, widths
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, UInt8
 from safetensors.torch import load_file
 
-from thaw.backbones import Network, build_backbone
+from thaw.backbones import Network, backbone_of
 from thaw.errors import InputError, exit_with_one_line
 from thaw.explain import class_activation, enlarged
 from thaw.files import read_json, write_json, write_with
@@ -24,7 +24,7 @@ from thaw.gallery import SIDE, Mistake, as_seen, mistakes, overlaid, png, ranked
 from thaw.index import labels_of, read_index
 from thaw.params import Backbone, read_params
 from thaw.runs import Identity, Record, read_predictions, read_record
-from thaw.splits import TEST, read_splits
+from thaw.splits import NOWHERE, TEST, read_splits
 from thaw.stage_names import stage_of
 from thaw.views import Recipe, evaluation_view, normalise
 
@@ -39,7 +39,7 @@ class Data:
     """What the errors are errors on, row by row."""
 
     index: pd.DataFrame
-    fold: list[int]  # where each image is tested, the first where domains are left out
+    fold: list[int]  # where each image is tested, the first where domains are left out; NOWHERE where the data come with a split
     images: UInt8[np.ndarray, "N H W C"]  # mapped
     classes: list[str]
 
@@ -88,7 +88,8 @@ def read_data(classes: list[str], folds: list[int]) -> Data:
     splits = read_splits(existing("data/splits.csv", "split"))
     images = np.load(existing("data/images.npy", "prepare"), mmap_mode="r")
     tested = (splits[[f"role_{fold}" for fold in folds]] == TEST).to_numpy()
-    return Data(index, [folds[column] for column in tested.argmax(axis=1)], images, classes)
+    fold = np.where(tested.any(axis=1), np.array(folds)[tested.argmax(axis=1)], NOWHERE)
+    return Data(index, fold.tolist(), images, classes)
 
 
 def identity(name: str, fold: int) -> Identity:
@@ -134,7 +135,7 @@ def first_network(names: Iterable[str], fold: int) -> Record | None:
 
 def explained(errors: list[Mistake], record: Record, settings: Backbone, data: Data) -> list[Float[np.ndarray, "side side"]] | None:
     """For each error where the network of its fold finds what speaks for the class that was predicted, from 0 to 1; None without maps."""
-    backbone = build_backbone(settings.weights, settings.image_size)
+    backbone = backbone_of(settings)
     network = Network(backbone.encoder, backbone.dim, len(data.classes))
     recipe, heats = recipe_of(record), dict[Mistake, np.ndarray]()
     for fold in sorted({mistake.fold for mistake in errors}):

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
-from thaw.errors import exit_with_one_line
+from thaw.errors import InputError, exit_with_one_line
 from thaw.files import whole
-from thaw.images import decode_square
+from thaw.images import BadImage, decode_square
 from thaw.index import read_index
 from thaw.params import read_params
 from thaw.progress import progress
+
+RAW = Path("data/raw")
 
 
 def main() -> None:
@@ -18,13 +20,16 @@ def main() -> None:
     largest = int(np.minimum(index["width"].to_numpy(), index["height"].to_numpy()).max())
     side = min(params.prepare.max_side, largest)
     channels = int(index["channels"].to_numpy().max())
-    with progress("prepare", len(index)) as shown, whole(Path("data/images.npy")) as temporary:
-        shape = (len(index), side, side, channels)
-        images = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-        for row, path in enumerate(index["path"]):
-            images[row] = decode_square(Path("data/raw") / path, side, channels)
+    shape = (len(index), side, side, channels)
+    with progress("prepare", len(index)) as shown, whole(Path("data/images.npy")) as temporary, temporary.open("wb") as file:
+        # Image by image: what is written through a map would stay in memory.
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for path in index["path"]:
+            try:
+                file.write(decode_square(RAW / path, side, channels).tobytes())
+            except BadImage as error:
+                raise InputError(f"prepare: {RAW / path}: {error}; run `dvc repro -f fetch`") from None
             shown.advance(1)
-        images.flush()
         shown.line(f"{shape} uint8, {shown.rate:,.0f} images/s")
 
 

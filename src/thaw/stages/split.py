@@ -1,12 +1,14 @@
 """split: index -> data/splits.csv. What that split lets through is for `audit` to say."""
 
+import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from thaw.errors import exit_with_one_line
-from thaw.folding import leave_domains_out, make_splits
+from thaw.folding import given_split, leave_domains_out, make_splits
 from thaw.index import labels_of, read_dataset, read_index
 from thaw.params import Split, read_params
 from thaw.splits import write_splits
@@ -17,8 +19,11 @@ def main() -> None:
     index, dataset = read_index(Path("data/index.csv")), read_dataset(Path("data/dataset.json"))
     splits = split(index, labels_of(index, dataset.classes), params.split)
     write_splits(splits, Path("data/splits.csv"))
+    if unused := Counter(part for part in index["split"] if part and params.split.method != "given"):
+        parts = ", ".join(f"{part} {count:,}" for part, count in sorted(unused.items()))
+        print(f"split: the split that the data come with ({parts}) is not used; split.method: given would", file=sys.stderr)
     groups = f" in {index['group'].nunique():,} groups" if dataset.grouped else ""
-    print(f"split: {len(index):,} images{groups} -> {len(params.split.folds)} folds, {params.split.method}")
+    print(f"split: {len(index):,} images{groups} -> {_folds(len(params.split.folds))}, {params.split.method}")
 
 
 def split(index: pd.DataFrame, labels: np.ndarray, dials: Split) -> pd.DataFrame:
@@ -27,7 +32,13 @@ def split(index: pd.DataFrame, labels: np.ndarray, dials: Split) -> pd.DataFrame
     if dials.method == "leave_domain_out":
         domains = index["domain"].to_numpy()
         return leave_domains_out(labels, groups, domains, ids, n_folds, dials.validation, dials.inside, dials.seed)
+    if dials.method == "given":
+        return given_split(labels, groups, index["split"].to_numpy().astype(str), ids, dials.validation, dials.seed)
     return make_splits(labels, groups, ids, dials.method, n_folds, dials.validation, dials.seed)
+
+
+def _folds(count: int) -> str:
+    return f"{count} folds" if count > 1 else "1 fold"
 
 
 if __name__ == "__main__":

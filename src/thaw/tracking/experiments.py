@@ -21,6 +21,7 @@ class Changes:
     removed: int = 0
     running: int = 0
     renewed: int = 0  # whether the report's files were stored anew
+    registered: int = 0  # whether the model at the end became a new version
 
     def __add__(self, other: "Changes") -> "Changes":
         return Changes(**{field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(Changes)})
@@ -28,7 +29,8 @@ class Changes:
     def sentence(self) -> str:
         done = [(self.added, "added"), (self.replaced, "replaced"), (self.moved, "moved to the history")]
         done += [(self.removed, "left over and removed"), (self.running, "still training")]
-        said = ", ".join([f"{count} {word}" for count, word in done if count] + ["the report's files renewed"] * self.renewed)
+        once = ["the report's files renewed"] * self.renewed + ["the model registered"] * self.registered
+        said = ", ".join([f"{count} {word}" for count, word in done if count] + once)
         return f"MLflow: {self.runs} runs equal their records ({said or 'nothing to do'})"
 
 

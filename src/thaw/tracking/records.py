@@ -14,7 +14,8 @@ from thaw.runs import COSTS, RUNS, Identity, Record
 from thaw.tracking.bundle import METRICS, ReportInputs, bundle_of, bundled
 from thaw.tracking.content import Content, content_of
 from thaw.tracking.experiments import Changes, sync
-from thaw.tracking.store import Store, StoreAway, is_away, reason
+from thaw.tracking.registry import describes, register
+from thaw.tracking.store import Store, StoreAway, connect, is_away, lock, reason
 
 DENIED = r"failed with error code 40[13]\b|^40[13] Client Error|^(UNAUTHENTICATED|PERMISSION_DENIED)\b"
 
@@ -32,11 +33,13 @@ def track(
 
     ``<experiment>`` holds the records of ``runs`` (backbone, strategy, fold), ``<experiment>-learning`` those of ``learning`` (root,
     backbone, strategy, <by>-<percent>, fold), and ``<experiment>-report`` one run with what else the report is made of: files, ``scratch``
-    (strategies that start from random weights) and ``title``. Returns at once, without mlflow, if neither the files nor the embedded
+    (strategies that start from random weights) and ``title``. A model in models/final becomes a version of ``<experiment>`` in the model
+    registry. Returns at once, without mlflow, if neither the files nor the embedded
     store have changed since the last time. Raises `StoreAway` if the store does not answer, `InputError` if it refuses or cannot be used.
     """
     inputs, parts = ReportInputs([*runs], [*scratch], title), [Path(*map(str, part)) for part in learning]
     files = _read_files(inputs.runs, parts, folder)
+    files |= {path.as_posix(): (folder / path).read_bytes() for path in describes(folder)}
     marker = store.root / ".thaw" / "track.json"
     if store.embedded and _read_marker(marker) == _fingerprint(files, inputs, experiment, store):
         return Changes(runs=sum(path.endswith("/record.json") for path in files))
@@ -48,16 +51,18 @@ def track(
             f"{experiment}-report": _bundle(inputs, files, contents, folder),
         },
         store,
+        folder,
     )
     if store.embedded and not changes.running:  # who still trains may die without touching the store
         write_json(marker, _fingerprint(files, inputs, experiment, store))
     return changes
 
 
-def _sync(wanted: Mapping[str, list[Content]], store: Store) -> Changes:
-    """All changes together; the report's run is no run of a record and counts apart. Raises as `track` does."""
+def _sync(wanted: Mapping[str, list[Content]], store: Store, folder: Path) -> Changes:
+    """All changes together; the report's run and the model's are no runs of results and count apart. Raises as `track` does."""
     try:
         *runs, bundle = sync(wanted, store).values()
+        registered = _register(next(iter(wanted)), store, folder)
     except Exception as error:
         if re.search(DENIED, str(error)):
             mend = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
@@ -65,7 +70,15 @@ def _sync(wanted: Mapping[str, list[Content]], store: Store) -> Changes:
         if is_away(error, store):
             raise StoreAway(reason(error)) from error
         raise
-    return sum(runs, start=replace(bundle, runs=0, added=0, replaced=0, renewed=bundle.added + bundle.replaced))
+    return sum(runs, start=replace(bundle, runs=0, added=0, replaced=0, renewed=bundle.added + bundle.replaced, registered=registered))
+
+
+def _register(name: str, store: Store, folder: Path) -> int:
+    """How many versions were new."""
+    if not describes(folder):
+        return 0
+    with lock(store):
+        return int(register(connect(store), store, name, folder))
 
 
 def _read_marker(path: Path) -> Any:

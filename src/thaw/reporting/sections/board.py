@@ -128,9 +128,10 @@ def _what_controls_say(results: Results) -> str:
     if not defined:
         return ""
     best = defined[0]
+    random = ", a network that was never trained" if any(r.random_backbone for r in defined) else ""
     floor = (
-        f"Controls are what no one would use: the most frequent class, the place in the file, raw pixels, shuffled labels. "
-        f"The best of them, {code(best.strategy)}, reaches {estimate_of(best, results.primary)}; "
+        f"Controls are what no one would use: the most frequent class, the place in the file, raw pixels, shuffled labels{random}. "
+        f"The best of them, {code(best.name if best.random_backbone else best.strategy)}, reaches {estimate_of(best, results.primary)}; "
         f"what does not rise above that gains nothing over it (not tested pair by pair)."
     )
     shuffled = next((r for r in results.controls if r.strategy == "shuffled_labels"), None)

@@ -40,7 +40,7 @@ TESTS = (
         "p_permutation_holm",
         None,
         short_p,
-        "The permutation test lets the two swap their predictions at random, whole groups at a time; it is corrected as the p above is.",
+        "The permutation test lets the two swap their predictions at random, whole groups at a time; here it is corrected by itself.",
     ),
     FurtherTest("p, McNemar (accuracy)", "p_mcnemar", "accuracy", short_p, "McNemar's test looks at images on which only one is right."),
     FurtherTest("p, DeLong (ROC AUC)", "p_delong", "roc_auc", short_p, "DeLong's looks at the ROC AUC."),
@@ -139,7 +139,8 @@ def _how_to_read(results: Results) -> str:
     measure = measure_of(results.primary)
     unit = "One point is 0.01." if measure.in_points else f"Differences are in units of {measure.name}; below zero is better."
     return (
-        f"{unit} The difference is strategy minus reference. “Holm p” is corrected for the number of comparisons; the intervals are not. "
+        f"{unit} The difference is strategy minus reference. “Holm p” is that of the less sure of two tests, Student's t and "
+        f"swapping whole {literal(results.units)}, corrected for the number of comparisons; the intervals are not. "
         f"“Detectable alone” is the true difference that a comparison with this many {literal(results.units)}, made alone, "
         "finds four times in five. "
         "Intervals and p cover the choice of test images for the models as they were trained, not how they would vary if trained again."

@@ -9,8 +9,15 @@ from thaw.reporting.results import Results
 from thaw.reporting.tables import code
 from thaw.reporting.wording import counted
 
+ONE_SPLIT = (
+    "The data come with one split, so nothing can be said about the spread from split to split, which the intervals do not hold; "
+    "`split.method: grouped` or `stratified` would show it."
+)
+
 
 def from_fold_to_fold(results: Results, drawn: Sequence[str]) -> list[Block]:
+    if results.split_given:
+        return [ONE_SPLIT, _values(results)]
     caption = (
         "Each dot is one fold, the bar all folds pooled. Folds that keep their order from row to row are harder or easier "
         "for everyone: that is why strategies are compared on the same images, and why one split proves little."

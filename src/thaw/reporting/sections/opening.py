@@ -16,8 +16,9 @@ from thaw.reporting.wording import counted, duration, p_value, percent, probabil
 def subject(results: Results) -> str:
     """What was compared on what, and who tests whom."""
     groups = f" in {results.groups:,} {literal(results.units)}" if results.grouped else ""
+    images = "test images" if results.split_given else "images"
     return (
-        f"{literal(results.dataset)}: {results.images:,} images of {len(results.classes)} classes{groups}, "
+        f"{literal(results.dataset)}: {results.images:,} {images} of {len(results.classes)} classes{groups}, "
         f"{counted(len(results.winner.records), 'fold')}. {_who_tests(results)}"
     )
 
@@ -25,6 +26,8 @@ def subject(results: Results) -> str:
 def _who_tests(results: Results) -> str:
     if results.domains_left_out:
         return "Each fold is trained on one domain alone and tested on the others."
+    if results.split_given:
+        return _who_was_given(results)
     if not results.grouped:
         return "Every image is tested once, by a model that did not see it."
     torn = results.leakage["groups_torn"]
@@ -32,6 +35,15 @@ def _who_tests(results: Results) -> str:
         return f"Every image is tested once, by a model that saw neither it nor any other of its {literal(results.group_name)}."
     groups = counted(torn, literal(results.group_name))
     return f"Every image is tested once, but the split tears {groups}: models were tested beside what they had learnt from."
+
+
+def _who_was_given(results: Results) -> str:
+    given = "The split is the one that the data come with: each strategy is trained once, and tested on the test part, which it did not see"
+    torn = results.leakage["groups_torn"] if results.grouped else 0
+    if not torn:
+        return f"{given}."
+    groups = counted(torn, literal(results.group_name))
+    return f"{given}; but the given split tears {groups}: models were tested beside what they had learnt from."
 
 
 def the_answer(results: Results, drawn: Sequence[str]) -> list[Block]:

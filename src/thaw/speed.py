@@ -1,0 +1,88 @@
+"""How fast this machine is at the default work, measured for a few seconds on made-up pixels; and what a whole comparison would take."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from thaw.params import Params
+from thaw.preview import total_cost
+
+SECONDS = 1.5
+"""Each of the two measurements, after a first call that is not counted."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds an image, for the first of finetune.backbones (else of features.backbones) at its size."""
+
+    forward: float
+    training: float  # forward, backward and a step of everything
+
+
+def measure_speed(params: Params, classes: int, seconds: float = SECONDS) -> Speed:
+    """Weights are random, which costs the same and needs no download."""
+    import torch
+
+    from thaw.backbones import Network, backbone_of
+
+    name = (params.finetune.backbones or params.features.backbones)[0]
+    settings = params.backbones[name]
+    backbone = backbone_of(settings, random_seed=0)
+    network = Network(backbone.encoder, backbone.dim, classes)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-6)
+    many = params.finetune.batch_size
+    pixels = torch.zeros(many, 3, settings.image_size, settings.image_size).contiguous(memory_format=torch.channels_last)
+    labels = torch.arange(many) % classes
+
+    def forward() -> None:
+        with torch.inference_mode():
+            network.eval()(pixels)
+
+    def step() -> None:
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(network.train()(pixels), labels).backward()
+        optimiser.step()
+
+    return Speed(typical(forward, seconds) / many, typical(step, seconds) / many)
+
+
+def typical(work: Callable[[], None], seconds: float) -> float:
+    """Median of its durations in about ``seconds``, s; the first call, which allocates, does not count."""
+    from statistics import median
+
+    work()
+    end, took = time.perf_counter() + seconds, []
+    while not took or time.perf_counter() < end:
+        started = time.perf_counter()
+        work()
+        took.append(time.perf_counter() - started)
+    return median(took)
+
+
+def estimate(params: Params, speed: Speed, images: int) -> dict[str, float]:
+    """Seconds of every part in all folds: ``features <backbone>`` once, and each strategy of finetune.strategies.
+
+    ``images``: of the data set. Pixels make the cost: another size scales by its square. Fitting heads and evaluating are not in it.
+    """
+    trained = params.backbones[(params.finetune.backbones or params.features.backbones)[0]]
+    parts = {}
+    for name in params.features.backbones:
+        scale = (params.backbones[name].image_size / trained.image_size) ** 2
+        parts[f"features {name}"] = images * speed.forward * scale
+    folds = len(params.split.folds)
+    share = 1.0 if folds == 1 else 1 - 1 / folds
+    own = max(1, round(images * share * (1 - params.split.validation)))
+    trials = max(1, params.tune.trials)
+    for strategy in params.finetune.strategies if params.finetune.backbones else []:
+        epoch = own * speed.training
+        parts[strategy] = total_cost(params, strategy, own) * epoch * folds * trials * len(params.finetune.backbones)
+    return parts
+
+
+def in_words(seconds: float) -> str:
+    """``40 s``, ``5 min``, ``2.5 h``, ``3 days``."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 36 * 3600 else f"{round(seconds / 86400)} days"
