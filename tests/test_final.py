@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +11,24 @@ import pytest
 import torch
 from finished import evidence, pretend
 from safetensors.torch import load_file, save_file
+from tiny import BLOCKS, QUIET, phase, tiny_material, tiny_network
 
-from thaw.backbones import Network, build_backbone
+from thaw.backbones import Network, backbone_of, build_backbone
 from thaw.calibration import fit_temperature, tempered
 from thaw.deployed import BlocksNetwork, read_model
 from thaw.errors import InputError
 from thaw.export import TOLERANCE, check_parity, run_onnx
-from thaw.final_model import choose, plan_of
+from thaw.final_model import choose, plan_of, train_all
+from thaw.finetune import Regime, state_of, train
 from thaw.heads import Part, fit_logistic
 from thaw.index import labels_of, read_index
 from thaw.metrics import choose_threshold
 from thaw.params import read_params
+from thaw.randomness import derive_seed
 from thaw.runs import Identity, read_record
 from thaw.splits import TEST, TRAIN, VAL, read_splits
 from thaw.stages import final
+from thaw.strategies import resolve
 from thaw.tour import set_dials
 
 FILES = {"model.safetensors", "model.json", "model.onnx", "record.json", "MODEL_CARD.md"}
@@ -121,6 +126,66 @@ def test_a_trained_strategy_starts_from_the_probe_on_the_same_rows(project: Path
     for name in ("head.weight", "head.bias", "backbone.conv_stem.weight"):
         torch.testing.assert_close(tensors[name], probe[name], rtol=0, atol=1e-25)
     assert not list(Path(".thaw/resume").glob("*/*"))
+
+
+def test_a_network_from_random_numbers_is_no_pretrained_one(project: Path) -> None:
+    """At such rates it is its start: the random encoder of the seed, whose licence and past the card does not invent."""
+    set_dials(Path("params.yaml"), {"final.strategy": "scratch", "strategies.scratch.phases.0.rates": {"*": 1.0e-30}})
+    set_dials(Path("params.yaml"), {"finetune.strategies": ["full", "lp_ft", "scratch"]})
+    for fold in (0, 1):
+        pretend(
+            replace(read_record(Identity("lite0", "lp_ft", fold).folder()), strategy="scratch"), best_val_auc=0.5, best_val_log_loss=0.7
+        )
+    evidence(["scratch"])
+    final.main()
+    record, tensors, settings = read_record(FOLDER), load_file(FOLDER / "model.safetensors"), read_params().backbones["lite0"]
+    start = backbone_of(settings, derive_seed(record.inputs["seed"], "init")).encoder.state_dict()
+    pretrained = backbone_of(settings, None).encoder.state_dict()
+    torch.testing.assert_close(tensors["backbone.conv_stem.weight"], start["conv_stem.weight"], rtol=0, atol=1e-25)
+    assert not torch.allclose(start["conv_stem.weight"], pretrained["conv_stem.weight"])
+    card = (FOLDER / "MODEL_CARD.md").read_text()
+    assert "starts from random numbers, which nobody owns" in card and "apache" not in card and "Pretraining leaves its mark" not in card
+
+
+def test_weights_between_start_and_end_are_handed_on(project: Path) -> None:
+    set_dials(Path("params.yaml"), {"final.strategy": "lp_ft", "strategies.lp_ft.phases.0.epochs": 1})
+    file, start = Path("params.yaml"), "  lp_ft:\n"
+    file.write_text(file.read_text().replace(start, f"{start}    interpolate: [0.0]\n"))
+    probe = load_file(FOLDER / "model.safetensors")
+    final.main()
+    record, tensors = read_record(FOLDER), load_file(FOLDER / "model.safetensors")
+    assert record.metrics["alpha"] == 0 and len(record.choices["interpolation"]) == 1
+    for name in probe:  # alpha 0 is the start, whatever was trained
+        torch.testing.assert_close(tensors[name], probe[name], rtol=0, atol=0)
+
+
+def test_a_failure_after_the_fit_does_not_lose_it(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_dials(Path("params.yaml"), {"final.strategy": "ridge"})
+    with monkeypatch.context() as patch:
+        patch.setattr(final, "export", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            final.main()
+    assert not (FOLDER / "model.json").exists()
+    monkeypatch.setattr(final, "fit", lambda plan: pytest.fail("fitted again"))
+    final.main()
+    assert read_model(FOLDER).about.strategy == "ridge"
+
+
+def test_of_several_trials_the_best_is_handed_on(tmp_path: Path) -> None:
+    """Each from the same start, whatever came before; the good one is as if it had been alone."""
+    regime, rates = Regime(16, (), 64, "auc"), (1.0e-6, 0.05, 1.0e-7)
+
+    def plan(network: Network, rate: float) -> list:  # type: ignore[type-arg]
+        return resolve(network, BLOCKS, [phase("all", 2, {"*": rate})], "frozen_eval", "s")
+
+    network = tiny_network()
+    plans = [plan(network, rate) for rate in rates]
+    chosen, state, scores = train_all(network, state_of(network), plans, tiny_material(), regime, 3, tmp_path)
+    alone = tiny_network()
+    train(alone, plan(alone, 0.05), tiny_material(), regime, 3, tmp_path / "alone.safetensors", QUIET)
+    assert chosen == 1 and scores[1] == max(scores) == state.best_score > max(scores[0], scores[2])
+    for name, tensor in alone.state_dict().items():
+        assert torch.equal(network.state_dict()[name], tensor), name
 
 
 def test_blocks_that_head2toe_reads_are_handed_on_and_exported(project: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -102,6 +103,17 @@ def test_bad_files_are_listed_at_the_end_and_the_others_are_in_the_table(finishe
     ]
     assert "1 files in the folders have no image's ending" in done.stderr
     assert not list(tmp_path.glob(".table.csv*"))
+
+
+def test_a_name_that_no_table_can_hold_is_a_bad_file(finished: Path, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    shutil.copyfile(finished / "data/raw/image000.png", images / "a.png")
+    shutil.copyfile(finished / "data/raw/image000.png", os.fsencode(images) + b"/b\xff.png")
+    table = tmp_path / "table.csv"
+    done = CliRunner().invoke(app, ["predict", str(images), "--model", str(finished / "models/final"), "--csv", str(table)])
+    assert done.exit_code == 1 and [Path(row["path"]).name for row in rows_in(table)] == ["a.png"]
+    assert "its name is not UTF-8" in done.stderr and "thaw: predict: 1 of 2 files could not be read" in done.stderr
 
 
 def test_without_a_table_rows_go_to_stdout_and_nothing_else_does(finished: Path, folder: Path) -> None:

@@ -11,17 +11,20 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from thaw.deployed import read_model
 from thaw.export import run_onnx
 from thaw.predict import predictions
 from thaw.tour import environment
-from thaw.tracking import find_store, track
+from thaw.tracking import find_store, registry, track
 
 
 @pytest.fixture
@@ -81,7 +84,16 @@ def test_one_version_for_each_record_whatever_happens(project: Path) -> None:
     assert track([], "thaw", find_store()).registered == 0
     assert versions(project) == [("1", first), ("2", "ffff000011112222")]
 
-    model = next(project.glob(f"mlartifacts/thaw-models/{client(project).get_model_version('thaw', '1').run_id}/artifacts/model/MLmodel"))
+    file = project / "models/final/model.json"
+    about = json.loads(file.read_text())
+    file.write_text(json.dumps(about | {"onnx": about["onnx"] | {"opset": 99}}))  # the same record, another graph
+    assert [track([], "thaw", find_store()).registered for _ in range(2)] == [1, 0]
+    assert sorted(record for _, record in versions(project)) == sorted(["ffff000011112222", first])
+    file.write_text(json.dumps(about))
+    assert track([], "thaw", find_store()).registered == 1
+    assert versions(project) == [("2", "ffff000011112222"), ("4", first)]
+
+    model = next(project.glob(f"mlartifacts/thaw-models/{client(project).get_model_version('thaw', '4').run_id}/artifacts/model/MLmodel"))
     assert "model_code_path: served_model.py" in model.read_text() and not re.search(r"[ :]/\w", model.read_text())
     model.unlink()  # lost: made again, once
     assert track([], "thaw", find_store()).registered == 1
@@ -137,7 +149,12 @@ def ask(port: int, path: str, body: bytes | None = None) -> tuple[int, str]:
 def test_a_served_model_agrees_with_predict_and_with_onnx_runtime(project: Path, finished: Path, tmp_path: Path) -> None:
     track([], "thaw", find_store())
     port, files = free_port(), sorted((finished / "data/raw").iterdir())[:5]
-    own = {**environment(Path(__file__).parents[1]), "MLFLOW_TRACKING_URI": find_store().uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    own = {
+        **environment(Path(__file__).parents[1]),
+        "MLFLOW_TRACKING_URI": find_store().uri,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "TMPDIR": str(tmp_path),
+    }
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", "models:/thaw/1", "--env-manager", "local"]
     with (tmp_path / "log").open("wb") as log:
         server = subprocess.Popen(
@@ -164,3 +181,25 @@ def test_a_served_model_agrees_with_predict_and_with_onnx_runtime(project: Path,
     images = np.stack([model.read(file) for file in files])
     np.testing.assert_allclose(run_onnx(project / "models/final/model.onnx", model.view(images).numpy())[1], served, atol=1e-3)
     assert not re.search(r"Traceback", (tmp_path / "log").read_text().split("invocations")[0])
+
+
+def test_what_reading_a_model_needs_is_named() -> None:
+    """An environment of the model's requirements alone can import the code: each package is named, or some named one requires it."""
+    code = (
+        "import sys, json, thaw.deployed; from importlib.metadata import packages_distributions;"
+        "of = packages_distributions(); tops = {key.partition('.')[0] for key in sys.modules};"
+        "print(json.dumps(sorted({name for top in tops for name in of.get(top, [])})))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {canonicalize_name(name) for name in json.loads(done.stdout)} - {
+        "thaw",
+        "pydot",
+    }  # pydot: torch draws with it where it is there
+    reached, left = set[str](), [canonicalize_name(name) for name in registry.NEEDED]
+    while left:
+        name = left.pop()
+        if name not in reached:
+            reached.add(name)
+            asked = (Requirement(text) for text in requires(name) or [])
+            left += [canonicalize_name(each.name) for each in asked if each.marker is None or each.marker.evaluate({"extra": ""})]
+    assert {"torch", "pydantic"} <= loaded <= reached

@@ -18,7 +18,7 @@ from jaxtyping import Float, Float32, Float64, Int, UInt8
 from safetensors.torch import load_file
 from torch import nn
 
-from thaw.backbones import Network, build_backbone
+from thaw.backbones import Backbone, Network, build_backbone
 from thaw.calibration import tempered
 from thaw.errors import InputError
 from thaw.features import ENCODER, pooled_outputs
@@ -95,7 +95,7 @@ class Model:
     about: About
 
     def read(self, path: Path) -> UInt8[np.ndarray, "side side C"]:
-        """Decode an image file as stage `prepare` does. Raises what `decode_square` raises."""
+        """Decode an image file as stage `prepare` does. Raises `BadImage`."""
         return decode_square(path, self.about.stored_side, self.about.channels)
 
     def view(self, images: UInt8[np.ndarray, "n side side C"]) -> UInt8[torch.Tensor, "n C S S"]:
@@ -130,10 +130,16 @@ def columns_of(classes: Sequence[str]) -> list[str]:
 def build_network(about: About) -> nn.Module:
     """The network without its tensors, in evaluation mode: random weights stand where `read_model` puts the file's."""
     backbone = build_backbone(about.weights, about.image_size, random_seed=0, architecture=about.architecture)
-    if not about.blocks:
-        return Network(backbone.encoder, backbone.dim, len(about.classes)).eval()
-    names = [name for name, _ in about.blocks]
-    return BlocksNetwork(backbone.encoder, backbone.blocks, names, np.zeros(about.columns, np.int64), len(about.classes)).eval()
+    return network_on(backbone, about.blocks, np.zeros(about.columns, np.int64), len(about.classes)).eval()
+
+
+def network_on(
+    backbone: Backbone, blocks: Sequence[Sequence[Any]], columns: Int[np.ndarray, " d"], n_classes: int
+) -> Network | BlocksNetwork:
+    """A head on the encoder's output, or on ``columns`` of the pooled outputs of ``blocks`` where there are any."""
+    if not blocks:
+        return Network(backbone.encoder, backbone.dim, n_classes)
+    return BlocksNetwork(backbone.encoder, backbone.blocks, [name for name, _ in blocks], columns, n_classes)
 
 
 def read_model(folder: Path) -> Model:

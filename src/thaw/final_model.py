@@ -24,7 +24,7 @@ from thaw.calibration import fit_temperature, tempered
 from thaw.cells import best_metrics, sole_owner
 from thaw.checkpoints import Training, read_progress
 from thaw.closure import import_closure
-from thaw.deployed import FORMAT, RECORD, WEIGHTS, About, BlocksNetwork, Model, build_network, read_about
+from thaw.deployed import FORMAT, RECORD, WEIGHTS, About, BlocksNetwork, Model, network_on
 from thaw.errors import InputError
 from thaw.files import read_json, sha256_of_file, write_with
 from thaw.finetune import Observer, Regime, choose_alpha, planned_images, state_of, train
@@ -201,6 +201,11 @@ class Refitted:
     blocks: list[list[Any]]  # as in `About`
     record: Record
 
+    @property
+    def columns(self) -> int:
+        """As in `About`."""
+        return len(self.network.columns) if isinstance(self.network, BlocksNetwork) else 0
+
 
 def fit(plan: Plan) -> Refitted:
     """Minutes for a fine-tuned strategy, seconds for a head. Goes on where a killed one stopped."""
@@ -211,28 +216,27 @@ def fit(plan: Plan) -> Refitted:
 
 def _fit_head(plan: Plan) -> Refitted:
     strategy, n_classes = plan.choice.strategy, len(plan.dataset.classes)
-    fitted = _fitted(plan, strategy)
+    train, val = plan.parts(_features(plan))
+    fitted = _fitted(plan, strategy, train, val)
     head = fitted.head
     assert head is not None  # those that can be handed on are linear
-    encoder = plan.backbone.encoder
+    columns, blocks = np.arange(head.W.shape[1]), []
     if source_of(strategy) == "blocks":
         columns = np.flatnonzero(head.W.any(axis=0))  # the others' weights are zero: they need not be read
         blocks = read_json(Path("data/features") / plan.choice.backbone / "manifest.json")["blocks"]
-        network: Any = BlocksNetwork(encoder, plan.backbone.blocks, [name for name, _ in blocks], columns, n_classes)
-        weights = head.W[:, columns]
-    else:
-        network, blocks, weights = Network(encoder, plan.backbone.dim, n_classes), [], head.W
+    weights = head.W[:, columns]
+    network = network_on(plan.backbone, blocks, columns, n_classes)
     network.head.load_state_dict({"weight": torch.from_numpy(weights), "bias": torch.from_numpy(head.b)})
-    logits = fitted.predict(plan.parts(_features(plan))[1].X).astype(np.float32)
+    logits = fitted.predict(val.X).astype(np.float32)
     figures = validation_figures(logits, plan.labels[plan.val])
     metrics = {f"best_val_{name}": value for name, value in figures.items() if not math.isnan(value)} | fitted.chosen
     return Refitted(network.eval(), blocks, replace(plan.record, metrics=metrics, trainable_parameters=weights.size + head.b.size))
 
 
-def _fitted(plan: Plan, strategy: str) -> Fitted:
+def _fitted(plan: Plan, strategy: str, train: Part, val: Part) -> Fitted:
     """A head strategy on this plan's training images; validation ones choose its dial."""
     found = strategies(plan.params.heads, plan.params.selection.metric, len(plan.dataset.classes))
-    return found[strategy][1](*plan.parts(_features(plan)), plan.seed)
+    return found[strategy][1](train, val, plan.seed)
 
 
 def _features(plan: Plan) -> np.ndarray:
@@ -245,7 +249,7 @@ def _fit_network(plan: Plan) -> Refitted:
     params, strategy, backbone = plan.params, plan.params.strategies[plan.choice.strategy], plan.backbone
     network = Network(backbone.encoder, backbone.dim, len(plan.dataset.classes))
     if strategy.start == "linear_probe":
-        head = _fitted(plan, "linear_probe").head
+        head = _fitted(plan, "linear_probe", *plan.parts(_features(plan))).head
         assert head is not None  # a logistic fit has one
         network.head.load_state_dict({"weight": torch.from_numpy(head.W), "bias": torch.from_numpy(head.b)})
     tried = trials(params.tune)
@@ -318,31 +322,29 @@ def _trials_told(tried: Sequence[Trial], chosen: int, scores: Sequence[float]) -
 
 
 def write_fit(refitted: Refitted, folder: Path) -> None:
-    """Tensors and the record."""
+    """Tensors; and then the record, which says which they are, so that a fit stands or does not."""
     tensors = {name: tensor.contiguous() for name, tensor in refitted.network.state_dict().items()}
     write_with(folder / WEIGHTS, lambda path: save_file(tensors, path))
-    write_record(refitted.record, folder)
+    written = {"tensors_sha256": sha256_of_file(folder / WEIGHTS), "blocks": refitted.blocks, "columns": refitted.columns}
+    write_record(replace(refitted.record, choices=refitted.record.choices | {"model": written}), folder)
 
 
 def standing(plan: Plan, folder: Path) -> Refitted | None:
     """The fit that lies in ``folder``, if it is the one that the plan asks for, whole; None if it is not.
 
     The folder outlives the stage (``persist`` in dvc.yaml), since the card follows the reports while the model does not: what the evidence
-    says of a strategy changes no tensor, and a training takes minutes.
+    says of a strategy changes no tensor, and a training takes minutes. Nor is a training lost where what comes after it failed.
     """
     if not (folder / RECORD).is_file():
         return None
     record = read_record(folder)
-    try:
-        about = read_about(folder)
-    except InputError:  # killed half way, or of another format: as good as absent
+    written, weights = record.choices.get("model", {}), folder / WEIGHTS
+    whole = weights.is_file() and sha256_of_file(weights) == written.get("tensors_sha256")
+    if not whole or record.record_id != plan.record.record_id:
         return None
-    whole = (folder / WEIGHTS).is_file() and sha256_of_file(folder / WEIGHTS) == about.files[WEIGHTS]
-    if not (whole and plan.record.record_id == record.record_id == about.record_id):
-        return None
-    network = build_network(about)
-    network.load_state_dict(load_file(folder / WEIGHTS))
-    return Refitted(network, about.blocks, record)
+    network = network_on(plan.backbone, written["blocks"], np.zeros(written["columns"], np.int64), len(plan.dataset.classes))
+    network.load_state_dict(load_file(weights))
+    return Refitted(network.eval(), written["blocks"], record)
 
 
 def describe(plan: Plan, refitted: Refitted) -> About:
@@ -365,7 +367,7 @@ def describe(plan: Plan, refitted: Refitted) -> About:
         weights_sha256=plan.backbone.weights_sha256,
         image_size=settings.image_size,
         blocks=refitted.blocks,
-        columns=len(refitted.network.columns) if isinstance(refitted.network, BlocksNetwork) else 0,
+        columns=refitted.columns,
         stored_side=plan.images.shape[1],
         channels=plan.images.shape[3],
         preprocessing=asdict(plan.backbone.recipe) | {name: list(getattr(plan.backbone.recipe, name)) for name in ("mean", "std")},

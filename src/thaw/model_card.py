@@ -122,7 +122,7 @@ def leaks(leakage: Mapping[str, Any]) -> str:
 
 def use(about: About, refit: Refit) -> str:
     recipe, square = about.preprocessing, f"{about.stored_side} x {about.stored_side} px, {'gray' if about.channels == 1 else 'RGB'}"
-    resize = int(recipe["image_size"] / recipe["crop"])
+    resize = about.recipe.resize
     decision = (
         f"`{about.classes[1]}` where its probability is at least {about.threshold:.4f}, else `{about.classes[0]}`"
         if about.threshold is not None
@@ -143,15 +143,16 @@ def use(about: About, refit: Refit) -> str:
 
 def licences(about: About, dataset: Dataset) -> str:
     notes = [f"- Data: {note}" for note in dataset.notes] or ["- Data: no licence is known to thaw; ask where the images come from."]
-    return "\n".join([*notes, f"- Weights: {weights_licence(about.weights)}"])
+    return "\n".join([*notes, f"- Weights: {weights_licence(about)}"])
 
 
-def weights_licence(weights: str) -> str:
+def weights_licence(about: About) -> str:
     """What timm's registry says of them, which is all that is known here."""
     import timm
 
+    weights = about.weights
     plain = weights.removesuffix(":random")
-    if plain != weights:
+    if about.weights_sha256 == "random":
         return f"`{weights}` starts from random numbers, which nobody owns."
     name = PACKAGED[plain].timm_name if plain in PACKAGED else plain.removeprefix("timm/")
     registered = timm.get_pretrained_cfg(name) if plain in PACKAGED or plain.startswith("timm/") else None
@@ -170,4 +171,6 @@ def limits(about: About, refit: Refit) -> str:
         "model: probabilities may be a little too sure. Choose a threshold of your own where mistakes cost differently.",
         "Pretraining leaves its mark: what the encoder learnt from its own images, biases included, is still in it.",
     ]
+    if about.weights_sha256 == "random":
+        said.pop()
     return "\n".join(f"- {sentence}" for sentence in said)

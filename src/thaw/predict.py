@@ -2,9 +2,7 @@
 
 import csv
 import os
-import struct
 import sys
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,11 +22,6 @@ from thaw.files import whole
 from thaw.images import BadImage
 from thaw.progress import Progress, progress
 
-UNREADABLE = (
-    *(BadImage, OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError),
-    *(struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning),
-)
-"""What Pillow's plugins raise on broken files."""
 AHEAD = 2 * BATCH  # files decoded, or being decoded, before the network asks for them
 
 
@@ -136,9 +129,13 @@ def decoded(files: Iterable[Path], read: Callable[[Path], np.ndarray]) -> Iterat
 
 def _read(path: Path, read: Callable[[Path], np.ndarray]) -> np.ndarray | str:
     try:
+        os.fsencode(path).decode()
+    except UnicodeDecodeError:
+        return "its name is not UTF-8, so that no table can hold it"
+    try:
         return read(path)
-    except UNREADABLE as error:
-        return " ".join(str(error).split()).replace(f"'{path}'", "it") or type(error).__name__
+    except BadImage as error:  # whatever a decoder raises is one
+        return str(error)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from thaw.files import read_json
+from thaw.files import read_json, sha256_of_value
 from thaw.runs import Record
 from thaw.tracking.content import params_of
 from thaw.tracking.entries import folder_of, log, measured, own_runs, remove
@@ -22,7 +22,10 @@ FOLDER = Path("models/final")
 PACKAGE = Path(__file__).parents[1]
 INSIDE = "model"  # where the run keeps the model's files
 SERVED = "served_model.py"
-NEEDED = ("jaxtyping", "mlflow", "numpy", "pandas", "pillow", "safetensors", "scipy", "timm", "torch", "torchvision")
+NEEDED = (
+    *("jaxtyping", "mlflow", "numpy", "pandas", "pillow", "pydantic", "ruamel.yaml"),
+    *("safetensors", "scipy", "timm", "torch", "torchvision"),
+)
 """What the code that reads a model imports, for whoever serves it in an environment of its own."""
 
 
@@ -34,12 +37,15 @@ def describes(folder: Path) -> list[Path]:
 def register(client: Any, store: Store, name: str, folder: Path) -> bool:
     """Make the model below ``folder`` a version of ``name``, once; True where that was new. Call with the lock held.
 
-    A version whose files are gone, or that was killed half way, is made again. The description is the card as it is now.
+    A version is made again whose files are gone, that was killed half way, or whose model.json differs (the same record, another graph).
+    The description is the card as it is now.
     """
     about, card = read_json(folder / FOLDER / MODEL), (folder / FOLDER / CARD).read_text(encoding="utf-8")
     experiment_id = open_experiment(client, store, f"{name}-models")  # also where nothing is to do: it brings a moved store's paths home
+    tags = {key: about[key] for key in ("record_id", "backbone", "strategy", "dataset", "data_sha256")}
+    tags["model_sha256"] = sha256_of_value(about)
     versions = [v for v in client.search_model_versions(f"name = '{name}'") if v.tags.get("record_id") == about["record_id"]]
-    whole = [each for each in versions if _is_whole(client, store, each)]
+    whole = [each for each in versions if each.tags.get("model_sha256") == tags["model_sha256"] and _is_whole(client, store, each)]
     for broken in (each for each in versions if each not in whole[:1]):
         client.delete_model_version(name, broken.version)
     if whole:
@@ -51,7 +57,6 @@ def register(client: Any, store: Store, name: str, folder: Path) -> bool:
             remove(client, store, run)
     run_id = _store(client, store, experiment_id, about, folder)
     _ensure_model(client, name)
-    tags = {key: about[key] for key in ("record_id", "backbone", "strategy", "dataset", "data_sha256")}
     client.create_model_version(name, f"runs:/{run_id}/{INSIDE}", run_id, tags, description=card)
     return True
 
@@ -101,8 +106,11 @@ def _save(path: Path, about: dict[str, Any], folder: Path) -> None:
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, Schema
 
+    from thaw.deployed import columns_of  # torch comes with it, which nothing else here needs
+
     inputs: list[Any] = [ColSpec("string", "image")]
-    outputs: list[Any] = [ColSpec("string", "predicted"), *(ColSpec("double", f"p_{name}") for name in about["classes"])]
+    predicted, *probabilities = columns_of(about["classes"])
+    outputs: list[Any] = [ColSpec("string", predicted), *(ColSpec("double", name) for name in probabilities)]
     mlflow.pyfunc.save_model(
         path=str(path),
         python_model=str(Path(__file__).with_name(SERVED)),
