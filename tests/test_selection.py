@@ -102,9 +102,10 @@ def test_group_sparse_ranking(n_classes: int) -> None:
 @pytest.mark.parametrize("n_classes", [2, 4])
 def test_l2_ranking_is_by_the_weights_at_the_middle_strength(n_classes: int) -> None:
     Z, y = problem(n_classes)
-    theirs = LogisticRegression(C=0.01, tol=1e-4, max_iter=1000).fit(Z, y)
+    theirs = LogisticRegression(C=0.01, tol=1e-10, max_iter=10_000).fit(Z, y)
     ranking = ranked(Z, y, "l2", [1.0, 0.01, 1e-4])
-    assert (ranking == np.argsort(-np.linalg.norm(theirs.coef_, axis=0), kind="stable")).all()
+    norms = np.linalg.norm(theirs.coef_, axis=0)[ranking]
+    assert sorted(ranking) == list(range(Z.shape[1])) and (np.diff(norms) <= 1e-3 * norms.max()).all()  # but for near equals, falling
     assert set(ranking[:3]) == {117, 118, 119}
 
 

@@ -3,15 +3,17 @@
 Every choice (C, ridge strength, k) is made on the validation rows. Binary heads give two logits, symmetric about zero.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, Int
+from scipy.linalg import solve
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
+from thaw.logistic import path
 from thaw.metrics import validation_figures
 from thaw.position import position_logits
 from thaw.selection import Relevance, kept, ranked
@@ -47,17 +49,12 @@ class Fitted:
 
 def fit_logistic(train: Part, val: Part, strengths: Sequence[float], metric: str, n_classes: int) -> Fitted:
     """L2 logistic regression on standardised features along a path of C from strong to weak, each from the last one's optimum."""
-    from sklearn.linear_model import LogisticRegression
-
     mean, scale = standardisation(train.X)
-    X = (train.X - mean) / scale
-    model = LogisticRegression(solver="lbfgs", tol=1e-4, max_iter=1000, warm_start=True)
-
-    def fit(C: float) -> Head:
-        model.set_params(C=C).fit(X, train.y)
-        return fold_in(model.coef_, np.asarray(model.intercept_), mean, scale, model.classes_, n_classes)
-
-    return _best_head(sorted(strengths), fit, val, metric, "C")
+    present, y = np.unique(train.y, return_inverse=True)
+    ordered = sorted(strengths)
+    fits = zip(ordered, path((train.X - mean) / scale, y, ordered), strict=True)
+    heads = ((C, fold_in(*fit, mean, scale, present, n_classes)) for C, fit in fits)
+    return _best_head(heads, val, metric, "C")
 
 
 def fit_head2toe(
@@ -86,16 +83,19 @@ def fit_head2toe(
 
 def fit_ridge(train: Part, val: Part, strengths: Sequence[float], metric: str, n_classes: int) -> Fitted:
     """Ridge regression on -1/1 targets; one factor, from validation log loss, turns its scores into logits."""
-    from sklearn.linear_model import Ridge
-
     mean, scale = standardisation(train.X)
     X, targets = (train.X - mean) / scale, 2.0 * np.eye(n_classes)[train.y] - 1
+    offsets = targets.mean(axis=0)  # X is centred, so that the intercepts are the targets' means
+    narrow = X.shape[1] <= len(X)
+    products, right = (X.T @ X, X.T @ (targets - offsets)) if narrow else (X @ X.T, targets - offsets)
 
     def fit(strength: float) -> Head:
-        model = Ridge(alpha=strength).fit(X, targets)
-        return calibrated(fold_in(model.coef_, np.asarray(model.intercept_), mean, scale, np.arange(n_classes), n_classes), val)
+        penalised = products + strength * np.eye(len(products))
+        found = solve(penalised, right, assume_a="pos", overwrite_a=True, check_finite=False)
+        W = found.T if narrow else (X.T @ found).T
+        return calibrated(fold_in(W, offsets, mean, scale, np.arange(n_classes), n_classes), val)
 
-    return _best_head(sorted(strengths, reverse=True), fit, val, metric, "ridge")
+    return _best_head(((strength, fit(strength)) for strength in sorted(strengths, reverse=True)), val, metric, "ridge")
 
 
 def fit_nearest_centroid(train: Part, val: Part, n_classes: int) -> Fitted:
@@ -211,11 +211,10 @@ def score(logits: np.ndarray, labels: np.ndarray, metric: str) -> float:
     return -np.inf if np.isnan(value) else value
 
 
-def _best_head(path: Sequence[float], fit: Callable[[float], Head], val: Part, metric: str, dial: str) -> Fitted:
-    """Fit along ``path`` (strongest regularisation first, which wins ties) and keep the best on validation."""
+def _best_head(fits: Iterable[tuple[float, Head]], val: Part, metric: str, dial: str) -> Fitted:
+    """Of (strength, its head), strongest regularisation first, which wins ties: the best on validation."""
     best: tuple[float, float, Head] | None = None
-    for strength in path:
-        head = fit(strength)
+    for strength, head in fits:
         reached = score(head.logits(val.X), val.y, metric)
         if best is None or reached > best[0]:
             best = (reached, strength, head)

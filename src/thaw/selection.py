@@ -11,6 +11,8 @@ from jaxtyping import Float, Float64, Int
 from scipy.linalg import eigvalsh
 from scipy.special import softmax
 
+from thaw.logistic import path
+
 Relevance = Literal["group_sparse", "l2"]
 PENALTY = 0.1
 """Group-sparse strength as a share of the one at which no feature is left."""
@@ -25,10 +27,8 @@ def ranked(
     ``l2``: by the norm of the weights at the middle one of ``strengths`` (C, of `thaw.heads.fit_logistic`).
     """
     if relevance == "l2":
-        from sklearn.linear_model import LogisticRegression
-
-        model = LogisticRegression(C=sorted(strengths)[len(strengths) // 2], solver="lbfgs", tol=1e-4, max_iter=1000).fit(Z, y)
-        return np.argsort(-_norms(model.coef_.T), kind="stable")
+        ((W, _),) = path(Z, np.unique(y, return_inverse=True)[1], [sorted(strengths)[len(strengths) // 2]])
+        return np.argsort(-_norms(W.T), kind="stable")
     present, classes = np.unique(y, return_inverse=True)
     targets = np.eye(len(present))[classes]
     W, b = group_lasso(Z, targets, PENALTY * vanishing_penalty(Z, targets))
