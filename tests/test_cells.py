@@ -5,15 +5,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from tiny import BLOCKS, QUIET, phase, tiny_material, tiny_network
 
-from thaw.cells import assemble, run
+from thaw.backbones import Network
+from thaw.cells import assemble, run, train_all
 from thaw.files import read_json, sha256_of_file
+from thaw.finetune import Regime, state_of, train
 from thaw.fractions import FINETUNE, HEADS, Fraction
 from thaw.index import COLUMNS, Dataset, write_dataset, write_index
 from thaw.params import Params, read_params
+from thaw.progress import Progress
 from thaw.runs import Identity, read_predictions, read_record
 from thaw.splits import INSIDE, TEST, TRAIN, VAL, read_splits, rows_of
 from thaw.stages import features, heads, learn, split
+from thaw.strategies import resolve
 from thaw.tour import DIALS, set_dials
 
 ROOT = Path(__file__).parents[1]
@@ -126,3 +132,22 @@ def test_a_mismatched_backbone_gives_other_features_and_controls(params: Params)
     assert right["weights_sha256"] == wrong["weights_sha256"] and right["preprocessing"] != wrong["preprocessing"]
     for name, control in (("lite0", False), ("lite0_half", True)):
         assert read_record(Identity(name, "linear_probe", 0).folder()).control is control
+
+
+def test_of_several_trials_the_best_is_handed_on(tmp_path: Path) -> None:
+    """Each from the same start, whatever came before; the good one is as if it had been alone."""
+    regime, rates = Regime(16, (), 64, "auc"), (1.0e-6, 0.05, 1.0e-7)
+
+    def plan(network: Network, rate: float) -> list:  # type: ignore[type-arg]
+        return resolve(network, BLOCKS, [phase("all", 2, {"*": rate})], "frozen_eval", "s")
+
+    network = tiny_network()
+    plans = [plan(network, rate) for rate in rates]
+    files = [tmp_path / f"{number}.safetensors" for number in range(3)]
+    shown = Progress("trials", 1)
+    trained = train_all(network, state_of(network), plans, tiny_material(), regime, 3, files, shown)
+    alone = tiny_network()
+    train(alone, plan(alone, 0.05), tiny_material(), regime, 3, tmp_path / "alone.safetensors", QUIET)
+    assert trained.number == 1 and trained.scores[1] == max(trained.scores) == trained.state.best_score > max(trained.scores[::2])
+    for name, tensor in alone.state_dict().items():
+        assert torch.equal(network.state_dict()[name], tensor), name

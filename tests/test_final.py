@@ -11,15 +11,13 @@ import pytest
 import torch
 from finished import evidence, pretend
 from safetensors.torch import load_file, save_file
-from tiny import BLOCKS, QUIET, phase, tiny_material, tiny_network
 
 from thaw.backbones import Network, backbone_of, build_backbone
 from thaw.calibration import fit_temperature, tempered
 from thaw.deployed import BlocksNetwork, read_model
 from thaw.errors import InputError
 from thaw.export import TOLERANCE, check_parity, run_onnx
-from thaw.final_model import choose, plan_of, train_all
-from thaw.finetune import Regime, state_of, train
+from thaw.final_model import choose, plan_of
 from thaw.heads import Part, fit_logistic
 from thaw.index import labels_of, read_index
 from thaw.metrics import choose_threshold
@@ -28,7 +26,6 @@ from thaw.randomness import derive_seed
 from thaw.runs import Identity, read_record
 from thaw.splits import TEST, TRAIN, VAL, read_splits
 from thaw.stages import final
-from thaw.strategies import resolve
 from thaw.tour import set_dials
 
 FILES = {"model.safetensors", "model.json", "model.onnx", "record.json", "MODEL_CARD.md"}
@@ -169,23 +166,6 @@ def test_a_failure_after_the_fit_does_not_lose_it(project: Path, monkeypatch: py
     monkeypatch.setattr(final, "fit", lambda plan: pytest.fail("fitted again"))
     final.main()
     assert read_model(FOLDER).about.strategy == "ridge"
-
-
-def test_of_several_trials_the_best_is_handed_on(tmp_path: Path) -> None:
-    """Each from the same start, whatever came before; the good one is as if it had been alone."""
-    regime, rates = Regime(16, (), 64, "auc"), (1.0e-6, 0.05, 1.0e-7)
-
-    def plan(network: Network, rate: float) -> list:  # type: ignore[type-arg]
-        return resolve(network, BLOCKS, [phase("all", 2, {"*": rate})], "frozen_eval", "s")
-
-    network = tiny_network()
-    plans = [plan(network, rate) for rate in rates]
-    chosen, state, scores = train_all(network, state_of(network), plans, tiny_material(), regime, 3, tmp_path)
-    alone = tiny_network()
-    train(alone, plan(alone, 0.05), tiny_material(), regime, 3, tmp_path / "alone.safetensors", QUIET)
-    assert chosen == 1 and scores[1] == max(scores) == state.best_score > max(scores[0], scores[2])
-    for name, tensor in alone.state_dict().items():
-        assert torch.equal(network.state_dict()[name], tensor), name
 
 
 def test_blocks_that_head2toe_reads_are_handed_on_and_exported(project: Path) -> None:

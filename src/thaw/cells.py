@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -195,42 +195,71 @@ def run(cell: Cell, experiment: str, folder: Path) -> None:
         ) as live,
     ):
         shown.skip(sum(seen for _, seen in earlier))
-        best: tuple[int, Training] | None = None
-        spent, told = Training(), []
-        for number, (trial, phases) in enumerate(cell.plans):
-            cell.network.load_state_dict(cell.start)
-            observer = observe(shown, live, "" if trial is None else f"trial {number + 1}/{len(files)}, ", tuned)
-            state = train(cell.network, phases, cell.material, cell.regime, seed, files[number], observer)
-            spent.seconds, spent.images = spent.seconds + state.seconds, spent.images + state.images
-            told.append({"score": state.best_score, **({} if trial is None else asdict(trial))})
-            if best is None or state.best_score > best[1].best_score:
-                best = (number, state)
-        assert best is not None  # there is at least one plan
-        chosen, state = best
+        plans, told = [phases for _, phases in cell.plans], None if tuned else live.epoch  # curves of trials are not the result's
+        trained = train_all(cell.network, cell.start, plans, cell.material, cell.regime, seed, files, shown, told)
         if tuned:
-            cell.network.load_state_dict(state.best)
-            for row in state.history:
+            for row in trained.state.history:
                 live.epoch(row)
-        write(cell, chosen, state, told if cell.plans[0][0] else [])
+        write(cell, trained)
     resumed = any(history for history, _ in earlier)
     if cell.fraction is None:  # what a share costs is not asked by anything
-        write_cost(identity, cost_of(spent.seconds, spent.images, record.trainable_parameters, resumed=resumed))
+        write_cost(identity, cost_of(trained.seconds, trained.images, record.trainable_parameters, resumed=resumed))
 
 
-def write(cell: Cell, chosen: int, state: Training, told: list[dict[str, float]]) -> None:
-    """Tensors, predictions on validation and test, and last the record: where there is a record, the result is whole.
+@dataclass(frozen=True)
+class Trained:
+    """What several plans came to: the number of the best on validation, its training, and of all the scores and what they took."""
 
-    ``chosen``: number of the plan that the network was trained by; ``told``: a row for each tuning trial.
-    """
-    material, folder = cell.material, cell.folder
+    number: int
+    state: Training
+    scores: list[float]
+    seconds: float
+    images: int
+
+
+def train_all(
+    network: Network,
+    start: State,
+    plans: Sequence[list[ResolvedPhase]],
+    material: Material,
+    regime: Regime,
+    seed: int,
+    files: Sequence[Path],
+    shown: Progress,
+    told: Callable[[dict[str, Any]], None] | None = None,
+) -> Trained:
+    """Train each plan from ``start`` and leave the network as the best made it. ``files``: of each plan, for what outlives a kill."""
+    best: tuple[int, Training] | None = None
+    scores, seconds, images = list[float](), 0.0, 0
+    for number, (phases, file) in enumerate(zip(plans, files, strict=True)):
+        network.load_state_dict(start)
+        observer = observe(shown, told, f"trial {number + 1}/{len(plans)}, " if len(plans) > 1 else "")
+        state = train(network, phases, material, regime, seed, file, observer)
+        scores, seconds, images = [*scores, state.best_score], seconds + state.seconds, images + state.images
+        if best is None or state.best_score > best[1].best_score:
+            best = (number, state)
+    assert best is not None  # there is at least one plan
+    network.load_state_dict(best[1].best)
+    return Trained(*best, scores, seconds, images)
+
+
+def trials_told(tried: Sequence[Trial], trained: Trained) -> dict[str, Any]:
+    """For a record: every trial's factors and score; {} where params.yaml asks for none."""
+    if not tried:
+        return {}
+    rows = [{"score": score, **asdict(trial)} for score, trial in zip(trained.scores, tried, strict=True)]
+    return {"trials": rows, "chosen_trial": trained.number, "edges": edges(tried, tried[trained.number])}
+
+
+def write(cell: Cell, trained: Trained) -> None:
+    """Tensors, predictions on validation and test, and last the record: where there is a record, the result is whole."""
+    material, folder, state = cell.material, cell.folder, trained.state
     metrics, extra = best_metrics(state), {}
     if cell.interpolate:
         alpha, figures, rows = choose_alpha(cell.network, cell.start, cell.interpolate, material, cell.regime.metric)
         metrics |= {f"best_val_{name}": value for name, value in figures.items() if value == value} | {"alpha": alpha}
         extra |= {"interpolation": rows}
-    if told:
-        tried = [trial for trial, _ in cell.plans if trial is not None]
-        extra |= {"trials": told, "chosen_trial": chosen, "edges": edges(tried, tried[chosen])}
+    extra |= trials_told([trial for trial, _ in cell.plans if trial is not None], trained)
     asked = {VAL: material.val, **cell.held}
     parts = {role: predict(cell.network, material.view, rows, material.recipe) for role, rows in asked.items()}
     predictions = Predictions(
@@ -242,19 +271,19 @@ def write(cell: Cell, chosen: int, state: Training, told: list[dict[str, float]]
         tensors = {name: tensor.contiguous() for name, tensor in cell.network.state_dict().items()}
         write_with(folder / "model.safetensors", lambda path: save_file(tensors, path))
     write_predictions(predictions, folder)
-    groups = group_table(cell.network, cell.plans[chosen][1])
+    groups = group_table(cell.network, cell.plans[trained.number][1])
     write_record(replace(cell.record, history=state.history, metrics=metrics, groups=groups, choices=extra), folder)
 
 
-def observe(shown: Progress, live: LiveRun, which: str, tuned: bool) -> Observer:
-    """``which``: the trial, for people. Curves of trials are not logged: only the chosen one's are the result's."""
+def observe(shown: Progress, told: Callable[[dict[str, Any]], None] | None, which: str) -> Observer:
+    """``which``: the trial, for people. ``told``: who else gets the rows."""
 
     def epoch(row: dict[str, Any]) -> None:
         auc = "undefined" if row["val/auc"] is None else f"{row['val/auc']:.4f}"
         figures = f"train loss {row['train/loss']:.4f}, validation AUC {auc}, log loss {row['val/log_loss']:.4f}"
         shown.line(f"{which}epoch {row['epoch']} ({row['phase']}): {figures}, {shown.rate:,.0f} images/s")
-        if not tuned:
-            live.epoch(row)
+        if told is not None:
+            told(row)
 
     return Observer(shown.advance, epoch, shown.note)
 

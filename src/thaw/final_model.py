@@ -6,7 +6,6 @@ else a strategy leaves to validation. It is cut as the folds are: whole groups, 
 
 import hashlib
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,16 +17,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from thaw.averaging import State
 from thaw.backbones import Backbone, Network, backbone_of
 from thaw.calibration import fit_temperature, tempered
-from thaw.cells import best_metrics, sole_owner
-from thaw.checkpoints import Training, read_progress
+from thaw.cells import best_metrics, sole_owner, train_all, trials_told
+from thaw.checkpoints import read_progress
 from thaw.closure import import_closure
 from thaw.deployed import FORMAT, RECORD, WEIGHTS, About, BlocksNetwork, Model, network_on
 from thaw.errors import InputError
 from thaw.files import read_json, sha256_of_file, write_with
-from thaw.finetune import Observer, Regime, choose_alpha, planned_images, state_of, train
+from thaw.finetune import Regime, choose_alpha, planned_images, state_of
 from thaw.folding import hold_out
 from thaw.head_runs import source_of, strategies
 from thaw.heads import Fitted, Part
@@ -35,11 +33,11 @@ from thaw.index import Dataset, data_sha256, labels_of, read_dataset, read_index
 from thaw.inputs import Material
 from thaw.metrics import choose_threshold, validation_figures
 from thaw.params import BEST, KEEPS_IMAGES, Params
-from thaw.progress import Progress, progress
+from thaw.progress import progress
 from thaw.randomness import derive_seed, id_numbers
 from thaw.runs import HEADS, Identity, Record, code_sha256, identify, library_versions, read_record, write_record
-from thaw.strategies import ResolvedPhase, group_table, resolve, trainable_scalars
-from thaw.tuning import Trial, edges, scaled, trials
+from thaw.strategies import group_table, resolve, trainable_scalars
+from thaw.tuning import scaled, trials
 from thaw.views import evaluation_view
 
 EXPORTED_WITH = ("onnx", "onnxruntime", "onnxscript", "safetensors")
@@ -260,9 +258,11 @@ def _fit_network(plan: Plan) -> Refitted:
     view, numbers = evaluation_view(plan.images, backbone.recipe), id_numbers(plan.index["id"].astype(str).tolist())
     material = Material(view, torch.from_numpy(plan.labels), numbers, plan.train, plan.val, backbone.recipe)
     with sole_owner(plan.record.record_id) as folder:
-        start = state_of(network)
-        chosen, state, told = train_all(network, start, plans, material, regime, plan.seed, folder)
-    metrics, extra = best_metrics(state), _trials_told(tried, chosen, told)
+        start, files = state_of(network), [folder / f"state-{number}.safetensors" for number in range(len(plans))]
+        with progress("final", sum(planned_images(phases, len(material.train), regime.batch_size) for phases in plans)) as shown:
+            shown.skip(sum(read_progress(file)[1] for file in files))
+            trained = train_all(network, start, plans, material, regime, plan.seed, files, shown)
+    metrics, extra = best_metrics(trained.state), trials_told(tried, trained)
     if strategy.interpolate:
         alpha, figures, rows = choose_alpha(network, start, strategy.interpolate, material, regime.metric)
         metrics |= {f"best_val_{name}": value for name, value in figures.items() if value == value} | {"alpha": alpha}
@@ -270,52 +270,12 @@ def _fit_network(plan: Plan) -> Refitted:
     record = replace(
         plan.record,
         metrics=metrics,
-        history=state.history,
-        groups=group_table(network, plans[chosen]),
-        trainable_parameters=trainable_scalars(network, plans[chosen]),
+        history=trained.state.history,
+        groups=group_table(network, plans[trained.number]),
+        trainable_parameters=trainable_scalars(network, plans[trained.number]),
         choices=extra,
     )
     return Refitted(network.eval(), [], record)
-
-
-def train_all(
-    network: Network, start: State, plans: Sequence[list[ResolvedPhase]], material: Material, regime: Regime, seed: int, folder: Path
-) -> tuple[int, Training, list[float]]:
-    """Train each plan from ``start`` and leave the network as the best on validation made it: (its number, its training, all scores).
-
-    ``folder`` holds what outlives a kill.
-    """
-    files = [folder / f"state-{number}.safetensors" for number in range(len(plans))]
-    total = sum(planned_images(phases, len(material.train), regime.batch_size) for phases in plans)
-    with progress("final", total) as shown:
-        shown.skip(sum(read_progress(file)[1] for file in files))
-        best: tuple[int, Training] | None = None
-        scores = []
-        for number, phases in enumerate(plans):
-            network.load_state_dict(start)
-            state = train(network, phases, material, regime, seed, files[number], _observer(shown))
-            scores.append(state.best_score)
-            if best is None or state.best_score > best[1].best_score:
-                best = (number, state)
-    assert best is not None  # there is at least one plan
-    network.load_state_dict(best[1].best)
-    return (*best, scores)
-
-
-def _observer(shown: Progress) -> Observer:
-    def epoch(row: dict[str, Any]) -> None:
-        auc = "undefined" if row["val/auc"] is None else f"{row['val/auc']:.4f}"
-        figures = f"train loss {row['train/loss']:.4f}, validation AUC {auc}, log loss {row['val/log_loss']:.4f}"
-        shown.line(f"epoch {row['epoch']} ({row['phase']}): {figures}, {shown.rate:,.0f} images/s")
-
-    return Observer(shown.advance, epoch, shown.note)
-
-
-def _trials_told(tried: Sequence[Trial], chosen: int, scores: Sequence[float]) -> dict[str, Any]:
-    if not tried:
-        return {}
-    rows = [{"score": score, **asdict(trial)} for score, trial in zip(scores, tried, strict=True)]
-    return {"trials": rows, "chosen_trial": chosen, "edges": edges(tried, tried[chosen])}
 
 
 # ---- written and read again

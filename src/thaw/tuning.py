@@ -25,10 +25,10 @@ class Trial:
 
 def trials(tune: Tune) -> list[Trial]:
     """The first is params.yaml as it stands; the others a scrambled Halton sequence (Owen 2017), uniform in each factor's logarithm."""
-    from scipy.stats import qmc
-
     if tune.trials == 0:
         return []
+    from scipy.stats import qmc  # a second to import
+
     points = qmc.Halton(len(DIALS), rng=tune.seed).random(tune.trials - 1)
     spans = np.log([tune.rate, tune.weight_decay, tune.epochs])
     factors = np.exp(spans[:, 0] + points * (spans[:, 1] - spans[:, 0]))
