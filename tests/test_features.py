@@ -28,7 +28,7 @@ def everything(encoder: Any, blocks: Any, view: torch.Tensor, recipe: Recipe, ba
     """Batches put together."""
     found = list(extract(encoder, blocks, view.split(batch), recipe))
     features, outputs = (np.concatenate([getattr(part, name) for part in found]) for name in ("features", "blocks"))
-    return Extracted(features, outputs, found[0].widths)
+    return Extracted(features, outputs, found[0].widths, found[0].engine)
 
 
 def test_order_and_values_are_those_of_single_images() -> None:

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import nn
 
+from thaw.engines import Name as Engine
+from thaw.engines import engine_for
 from thaw.errors import InputError
 from thaw.views import Recipe, normalise
 
@@ -21,6 +23,7 @@ class Extracted:
     features: Float32[np.ndarray, "N D"]
     blocks: Float32[np.ndarray, "N E"]
     widths: list[tuple[str, int]]  # of ``blocks``: block name, columns; the encoder's output is the last, named ENCODER
+    engine: str  # what ran the network, and its version
 
 
 ENCODER = "encoder"
@@ -32,6 +35,7 @@ def extract(
     blocks: Mapping[str, Sequence[str]],
     views: Iterable[UInt8[torch.Tensor, "_ C S S"]],
     recipe: Recipe,
+    engine: Engine = "torch",
 ) -> Iterator[Extracted]:
     """Both kinds of features of every batch, in one pass, one batch at a time. ``blocks``: name -> parameter names, stem first.
 
@@ -40,18 +44,39 @@ def extract(
     final norm), after which its output would be the encoder's own. It gives the output of its first layer, and the encoder's output comes
     after it, or alone where the two are the same (ResNet), which the first batch tells.
     """
-    encoder.eval()
-    last, alone = list(blocks)[-1], None
-    with pooled_outputs(encoder, blocks) as seen:
-        for view in views:
-            with torch.inference_mode():
-                own = encoder(normalise(view, recipe)).numpy()
-            found = {name: _output_of(name, seen) for name in blocks} | {ENCODER: own}
-            alone = _same(found[last], own) if alone is None else alone
-            if alone:
-                del found[last]
-            widths = [(name, columns.shape[1]) for name, columns in found.items()]
-            yield Extracted(own, np.concatenate(list(found.values()), axis=1), widths)
+    frozen, name, run = None, "", None
+    for view in views:
+        if frozen is None or run is None:
+            frozen = Frozen(encoder, blocks, recipe, view)
+            name, run = engine_for(engine, frozen, view)
+        features, outputs = run(view)
+        yield Extracted(features, outputs, frozen.widths, name)
+
+
+class Frozen(nn.Module):
+    """Views -> the encoder's output and the blocks' pooled ones, side by side. ``widths`` as in `Extracted`, told by ``view``."""
+
+    def __init__(
+        self, encoder: nn.Module, blocks: Mapping[str, Sequence[str]], recipe: Recipe, view: UInt8[torch.Tensor, "_ C S S"]
+    ) -> None:
+        super().__init__()
+        self.encoder, self.blocks, self.recipe = encoder.eval(), blocks, recipe
+        with torch.inference_mode():
+            found = self._outputs(view)
+        last = list(blocks)[-1]
+        if _same(found[last].numpy(), found[ENCODER].numpy()):
+            del found[last]
+        self.widths = [(name, output.shape[1]) for name, output in found.items()]
+
+    def forward(self, pixels: UInt8[torch.Tensor, "B C S S"]) -> tuple[Float32[torch.Tensor, "B D"], Float32[torch.Tensor, "B E"]]:
+        found = self._outputs(pixels)
+        return found[ENCODER], torch.cat([found[name] for name, _ in self.widths], dim=1)
+
+    def _outputs(self, pixels: UInt8[torch.Tensor, "B C S S"]) -> dict[str, torch.Tensor]:
+        """Of every block and of the encoder."""
+        with pooled_outputs(self.encoder, self.blocks) as seen:
+            own = self.encoder(normalise(pixels, self.recipe))
+        return {name: _output_of(name, seen) for name in self.blocks} | {ENCODER: own}
 
 
 @contextmanager
@@ -113,10 +138,10 @@ def pool(output: Float[torch.Tensor, "B ..."], channels_last: bool) -> Float[tor
     return output.mean(dim=places) if places else output.clone()
 
 
-def _output_of(name: str, seen: Mapping[str, torch.Tensor]) -> np.ndarray:
+def _output_of(name: str, seen: Mapping[str, torch.Tensor]) -> torch.Tensor:
     if name not in seen:
         raise InputError(f"backbone: block {name!r} has no layer whose output can be pooled; choose another backbone")
-    return seen[name].numpy()
+    return seen[name]
 
 
 def _same(first: np.ndarray, second: np.ndarray) -> bool:

@@ -101,7 +101,7 @@ def prepare(params: Params, backbone: str, names: Sequence[str]) -> Prepared:
     }
     inputs = {source: readers[source]() for source in sources}
     seen = {source: hashlib.sha256(np.ascontiguousarray(X).data).hexdigest() for source, X in inputs.items()}
-    of_backbone = {"weights_sha256": manifest["weights_sha256"], "preprocessing": manifest["preprocessing"]}
+    of_backbone = {name: manifest[name] for name in ("weights_sha256", "preprocessing", "engine", "precision")}
     common = {
         "data_sha256": data_sha256(index, dataset),
         "code_sha256": code_sha256(import_closure("thaw.head_runs")),

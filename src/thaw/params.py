@@ -90,6 +90,7 @@ class Split(Block):
 class Features(Block):
     backbones: list[Name] = Field(min_length=1)
     batch_size: int = Field(ge=1, le=1024)
+    engine: Literal["auto", "onnxruntime", "openvino", "torch"]
 
 
 Positive = Annotated[float, Field(gt=0)]

@@ -29,9 +29,10 @@ def main(name: str) -> None:
     images, batch, folder = np.load("data/images.npy", mmap_mode="r"), params.features.batch_size, Path("data/features") / name
     views = (evaluation_view(images[start : start + batch], backbone.recipe) for start in range(0, len(images), batch))
     with progress(f"features@{name}", len(images)) as shown:
-        dim, widths = write_features(extract(backbone.encoder, backbone.blocks, views, backbone.recipe), len(images), folder, shown.advance)
+        found = extract(backbone.encoder, backbone.blocks, views, backbone.recipe, params.features.engine)
+        dim, widths, engine = write_features(found, len(images), folder, shown.advance)
         seconds = shown.seconds
-        shown.line(f"{len(images)} images of {settings.image_size} px -> {dim} features, {shown.rate:,.0f} images/s")
+        shown.line(f"{len(images)} images of {settings.image_size} px -> {dim} features, {shown.rate:,.0f} images/s ({engine})")
     manifest = {
         "backbone": name,
         "weights": settings.weights,
@@ -39,6 +40,7 @@ def main(name: str) -> None:
         "preprocessing": asdict(backbone.recipe),
         "shape": [len(images), dim],
         "blocks": [list(width) for width in widths],
+        "engine": engine,
         "precision": "float32",
     }
     write_json(folder / "manifest.json", manifest)
@@ -47,9 +49,9 @@ def main(name: str) -> None:
 
 def write_features(
     batches: Iterable[Extracted], images: int, folder: Path, advance: Callable[[int], None]
-) -> tuple[int, list[tuple[str, int]]]:
-    """features.npy and blocks.npy, batch by batch, so that memory does not grow with the number of images. D, and the blocks' widths."""
-    dim, widths = 0, list[tuple[str, int]]()
+) -> tuple[int, list[tuple[str, int]], str]:
+    """features.npy and blocks.npy, batch by batch, so that memory does not grow with their number. D, the blocks' widths, the engine."""
+    dim, widths, engine = 0, list[tuple[str, int]](), ""
     with (
         whole(folder / "features.npy") as features,
         whole(folder / "blocks.npy") as blocks,
@@ -62,9 +64,9 @@ def write_features(
                 if not dim:
                     np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (images, X.shape[1])})
                 file.write(np.ascontiguousarray(X, dtype="<f4").data)
-            dim, widths = found.features.shape[1], found.widths
+            dim, widths, engine = found.features.shape[1], found.widths, found.engine
             advance(len(found.features))
-    return dim, widths
+    return dim, widths, engine
 
 
 if __name__ == "__main__":
