@@ -30,12 +30,12 @@ def evaluation_view(images: UInt8[np.ndarray, "N H W C"], recipe: Recipe, batch:
     from torchvision.transforms.v2 import functional as transform
 
     mode = v2.InterpolationMode(recipe.interpolation)
-    views = []
+    views = torch.empty((len(images), images.shape[3], recipe.image_size, recipe.image_size), dtype=torch.uint8)
     for start in range(0, len(images), batch):
         pixels = torch.from_numpy(np.array(images[start : start + batch])).permute(0, 3, 1, 2).contiguous()  # a copy: the map is read-only
         resized = transform.resize(pixels, [recipe.resize, recipe.resize], interpolation=mode, antialias=True)
-        views.append(transform.center_crop(resized, [recipe.image_size, recipe.image_size]))
-    return torch.cat(views)
+        views[start : start + batch] = transform.center_crop(resized, [recipe.image_size, recipe.image_size])
+    return views
 
 
 def normalise(pixels: UInt8[torch.Tensor, "B C S S"], recipe: Recipe) -> Float32[torch.Tensor, "B 3 S S"]:
