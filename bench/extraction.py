@@ -146,9 +146,10 @@ def about(limit: str, measured: Iterable[str]) -> str:
     absent = "" if OV_F32 in measured else " OpenVINO is not installed, so its rows are missing."
     return (
         "Every way runs in a process of its own, in turns, and is timed after its imports, from building the network to features on the "
-        "disk; the bare ones are timed on the forward pass alone, after a first batch, of images that lie preprocessed in memory. Quality is the "
-        "smallest cosine of any image's features to those of PyTorch in float32, and the AUC of a logistic probe on the test images of all "
-        f"folds. The limit is the fastest bare pass that agrees with PyTorch (cosine at least {AGREES}, AUC within {POINTS}): {limit}."
+        "disk; the bare ones are timed on the forward pass alone, after a first batch, of images that lie preprocessed in memory. Quality "
+        "is the smallest cosine of any image's features to those of PyTorch in float32, and the AUC of a logistic probe on the test images "
+        f"of all folds. The limit is the fastest bare pass that agrees with PyTorch's (cosine at least {AGREES}, AUC within {POINTS}): "
+        f"{limit}."
         f"{absent}"
     )
 

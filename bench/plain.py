@@ -6,7 +6,7 @@ Peers read the same files, the same rows and the same weights as thaw; what diff
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,12 +23,14 @@ from thaw.views import Recipe
 WORKERS = 2
 RAW = Path("data/raw")
 
+M = TypeVar("M", bound=nn.Module)
+
 
 @dataclass(frozen=True)
 class Labelled:
     """The data set as it lies on the disk, in row order."""
 
-    files: np.ndarray  # of Path
+    files: list[Path]
     labels: Int[np.ndarray, " N"]
     classes: list[str]
 
@@ -38,8 +40,7 @@ class Labelled:
 
 def labelled() -> Labelled:
     index, dataset = read_index(Path("data/index.csv")), read_dataset(Path("data/dataset.json"))
-    files = np.array([RAW / path for path in index["path"]], dtype=object)
-    return Labelled(files, labels_of(index, dataset.classes), dataset.classes)
+    return Labelled([RAW / path for path in index["path"]], labels_of(index, dataset.classes), dataset.classes)
 
 
 def spread(rows: Int[np.ndarray, " N"], count: int | None) -> Int[np.ndarray, " n"]:
@@ -80,7 +81,7 @@ def loader(pairs: Sequence[tuple[Path, int]], transform: Any, batch_size: int, s
     return torch.utils.data.DataLoader(Files(pairs, transform), batch_size, shuffle=shuffle, num_workers=WORKERS)
 
 
-def in_nchw(network: nn.Module) -> nn.Module:
+def in_nchw(network: M) -> M:
     """As libraries give it, where thaw orders weights channels last."""
     return network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch stubs know only dtype and device
 
