@@ -101,7 +101,7 @@ def test_the_section_of_extraction_names_what_is_absent() -> None:
     rows = [bare(name, seconds, 1.0, 0.8) for name, seconds in zip(names, (2.0, 5.0, 14.0, 3.0, 1.5), strict=True)]
     section = extraction.section_of(rows, 1, "lite0", 96)
     assert section.extra == {"limit": extraction.ORT} and "OpenVINO is not installed" in section.about
-    assert [(round(target.value, 6), target.met) for target in section.targets] == [(7.0, True), (0.75, False)]
+    assert [(round(target.value, 6), target.met) for target in section.targets] == [(7.0, True), (0.75, False), (0.0, True)]
 
 
 def test_the_section_of_training_has_targets_for_the_peers_that_are_there() -> None:
