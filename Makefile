@@ -54,10 +54,17 @@ define keep_report
 	cp -R $(1)/reports/report.md $(1)/reports/leaderboard.csv $(1)/reports/contrasts.csv $(1)/reports/figures docs/$(1)/
 endef
 
-bench: setup ## what keeping frozen activations saves, and whether the intervals cover
+# Peers lie beside thaw's packages, without their own requirements: fastai's name spaCy, and what thaw runs on must not move.
+PEERS := $(VENV)/peers
+BENCHES := extraction training heads comparison overhead growth frozen_prefix coverage page
+
+$(PEERS)/.installed: requirements-bench.txt | setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --upgrade --target $(PEERS) --requirement requirements-bench.txt
+	@touch $@
+
+bench: setup $(PEERS)/.installed ## speed beside other tools, what keeping frozen activations saves, whether the intervals cover: docs/benchmarks.md
 	dvc repro prepare split
-	python -m bench.frozen_prefix
-	python -m bench.coverage
+	set -e; for module in $(BENCHES); do PYTHONPATH=$(abspath $(PEERS)) python -m bench.$$module; done
 
 readme: setup ## write the result table into README.md
 	thaw readme

@@ -2,7 +2,8 @@
 
     python -m bench.frozen_prefix            # in a project where `dvc repro prepare split` has run; a few minutes
 
-Prints a Markdown table of ratios, each to the epoch of `full` of the same round, since seconds on a shared machine mean little.
+Prints a Markdown table of ratios, each to the epoch of `full` of the same round, since seconds on a shared machine mean little, and writes
+a section of reports/bench.json.
 """
 
 import argparse
@@ -12,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 
+from bench.results import Row, Section, at_most, ratio, write_section
 from thaw.allocator import keep_freed_memory
 from thaw.backbones import ordered_blocks
 from thaw.cells import Cell, assemble
@@ -26,6 +27,15 @@ from thaw.runs import Identity
 from thaw.strategies import resolve
 
 WAYS = ("kept", "kept, views: 1", "recomputed")
+FULL = "full"
+NOTES = {
+    FULL: "an epoch in which everything trains",
+    "kept": "the frozen blocks' activations are computed once for each image and each of its eight flips and turns, as they come up",
+    "kept, views: 1": "the same with one view of each image",
+    "recomputed": "finetune.activations_mb: 0",
+}
+Round = dict[str, list[float]]
+"""Way -> seconds of each epoch; of full one epoch."""
 
 
 def main() -> None:
@@ -38,22 +48,19 @@ def main() -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # as the stage does
     keep_freed_memory()
     rounds = [one_round(dials.epochs, dials.images) for _ in range(dials.rounds)]
+    write_section("frozen_prefix", section_of(rounds, dials.epochs, dials.images))
     print(table(rounds, dials.epochs))
 
 
-def one_round(epochs: int, images: int) -> dict[str, list[float]]:
-    """Way -> seconds of each epoch over those of an epoch of ``full``."""
-    whole = seconds_of_epochs("full", images, lambda phase: phase.model_copy(update={"epochs": 1}), keep=True)[0]
-    return {
-        way: [
-            seconds / whole
-            for seconds in seconds_of_epochs(
-                "gradual",
-                images,
-                lambda phase, way=way: phase.model_copy(update={"epochs": epochs, "views": 1 if "views" in way else None}),
-                keep=way != "recomputed",
-            )
-        ]
+def one_round(epochs: int, images: int) -> Round:
+    whole = seconds_of_epochs("full", images, lambda phase: phase.model_copy(update={"epochs": 1}), keep=True)
+    return {FULL: whole} | {
+        way: seconds_of_epochs(
+            "gradual",
+            images,
+            lambda phase, way=way: phase.model_copy(update={"epochs": epochs, "views": 1 if "views" in way else None}),
+            keep=way != "recomputed",
+        )
         for way in WAYS
     }
 
@@ -78,13 +85,36 @@ def fewer(cell: Cell, images: int) -> Material:
     return replace(cell.material, train=cell.material.train[:images], val=cell.material.val[: images // 8])
 
 
-def table(rounds: list[dict[str, list[float]]], epochs: int) -> str:
+def section_of(rounds: list[Round], epochs: int, images: int) -> Section:
+    """Rows of seconds of an epoch: the median of those after the first, in which activations are computed; and the first alone."""
+    rows = [Row(FULL, [one[FULL][0] for one in rounds], images, NOTES[FULL])]
+    for way in WAYS:
+        rows.append(Row(f"{way}, first epoch", [one[way][0] for one in rounds], images, NOTES[way]))
+        if epochs > 1:
+            rows.append(Row(way, [median(one[way][1:]) for one in rounds], images, f"median of the {epochs - 1} epochs after the first"))
+    ratios = [ratio(rows, row.name, FULL, f"{row.name}, to an epoch of full") for row in rows[1:]]
+    later = next((one for one in ratios if one.of == "kept"), None)
+    return Section(
+        title="Epochs with frozen blocks, whose activations are kept",
+        about=(
+            f"The first phase of strategy gradual, in which the head alone trains, beside an epoch of full in the same round and process; "
+            f"{images} training images, an eighth as many to validate, validation included."
+        ),
+        rounds=len(rounds),
+        rows=rows,
+        ratios=ratios,
+        targets=[at_most("epochs after the first take at most 1/5 of an epoch of full", 1 / later.median, 0.2)] if later else [],
+    )
+
+
+def table(rounds: list[Round], epochs: int) -> str:
     header = ["epoch", *(str(epoch + 1) for epoch in range(epochs)), "median after the first"]
     lines = [header, ["---"] * len(header)]
     for way in WAYS:
-        cells = [" ".join(f"{one[way][epoch]:.3f}" for one in rounds) for epoch in range(epochs)]
-        later: list[Any] = [one[way][epoch] for one in rounds for epoch in range(1, epochs)]
-        lines.append([way, *cells, f"{median(later):.3f}"])
+        shares = [[seconds / one[FULL][0] for seconds in one[way]] for one in rounds]
+        cells = [" ".join(f"{one[epoch]:.3f}" for one in shares) for epoch in range(epochs)]
+        later = [share for one in shares for share in one[1:]]
+        lines.append([way, *cells, f"{median(later):.3f}" if later else "-"])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 

@@ -1,0 +1,212 @@
+"""reports/bench.json -> docs/benchmarks.md and a figure for each section. Every figure and verdict on the page comes from the file.
+
+python -m bench.page
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from bench.results import MACHINE, RESULTS, VERSIONS, Ratio, Row, Section, Target, read_section
+from thaw.files import read_json, write_text, write_with
+from thaw.reporting.drawing.canvas import BLUE, GRAY, PALE, STYLE, blank, name_rows, png
+
+PAGE, FIGURES = Path("docs/benchmarks.md"), Path("docs/benchmarks")
+ORDER = ("extraction", "training", "heads", "comparison", "overhead", "growth", "frozen_prefix")
+"""Sections on the page; others come after them, by name."""
+
+
+def main() -> None:
+    sections = read_sections(RESULTS)
+    held = read_json(RESULTS)
+    drawn = {name: png(figure) for name, section in sections.items() if (figure := drawing(section.rows)) is not None}
+    for stale in FIGURES.glob("*.png"):
+        stale.unlink()
+    for name, picture in drawn.items():
+        write_with(FIGURES / f"{name}.png", lambda path, picture=picture: path.write_bytes(picture))
+    write_text(PAGE, page(held[MACHINE], held[VERSIONS], sections, set(drawn)))
+    print(f"{PAGE}: {', '.join(sections)}")
+
+
+def read_sections(path: Path) -> dict[str, Section]:
+    """Those that were measured, in the page's order."""
+    names = set(read_json(path)) - {MACHINE, VERSIONS}
+    ordered = [name for name in ORDER if name in names] + sorted(names - set(ORDER))
+    return {name: read_section(name, path) for name in ordered}
+
+
+# ---- words
+
+
+def page(machine: Mapping[str, Any], versions: Mapping[str, str], sections: Mapping[str, Section], drawn: set[str]) -> str:
+    parts = ["# Benchmarks", introduction(sections), summary(sections)]
+    for name, section in sections.items():
+        parts += section_parts(name, section, name in drawn)
+    parts += ["## The machine", machine_words(machine), versions_words(versions), "## Run it again", rerun_words(sections)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def introduction(sections: Mapping[str, Section]) -> str:
+    met = [target.met for section in sections.values() for target in section.targets]
+    return (
+        "Written by `python -m bench.page` from `reports/bench.json`. Ways are measured in turns, so that what else the machine does meets "
+        "all alike. A ratio is taken within a round and says how many times as fast the first is as the second: above 1 it is faster. "
+        "Figures are medians of the rounds, with the least and the largest in brackets. "
+        f"{sum(met)} of {len(met)} targets are met."
+    )
+
+
+def summary(sections: Mapping[str, Section]) -> str:
+    """All targets in one table, or nothing where there is none."""
+    rows = [
+        [f"[{section.title}](#{anchor(section.title)})", *target_cells(one)] for section in sections.values() for one in section.targets
+    ]
+    return table(["section", "target", "measured", "wanted", ""], rows, "llrrl") if rows else ""
+
+
+def section_parts(name: str, section: Section, has_figure: bool) -> Iterator[str]:
+    yield f"## {section.title}"
+    yield section.about
+    yield f"Rounds: {section.rounds}. Again: `python -m bench.{name}`."
+    yield table(*row_table(section.rows))
+    if has_figure:
+        yield f"![{section.title}]({FIGURES.name}/{name}.png)"
+    if section.ratios:
+        yield table(["ratio of speeds", "median [least, largest]", "rounds"], [ratio_cells(one) for one in section.ratios], "lrr")
+    if section.targets:
+        yield table(["target", "measured", "wanted", ""], [target_cells(one) for one in section.targets], "lrrl")
+    if section.extra:
+        yield "\n".join(f"- {key.replace('_', ' ')}: {plainly(value)}" for key, value in section.extra.items())
+
+
+def row_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]], str]:
+    """Header, cells and alignment; a column for images per second and one for each kind of quality where any row has them."""
+    kinds = list(dict.fromkeys(kind for row in rows for kind in row.quality))
+    counted = any(row.images for row in rows)
+    header = ["way", *(["images/s"] if counted else []), "seconds", *(kind.replace("_", " ") for kind in kinds), "what it is"]
+    cells = [
+        [
+            row.name,
+            *([number(row.images / median(row.seconds)) if row.images else ""] if counted else []),
+            spread(row.seconds),
+            *(figure(row.quality[kind]) if kind in row.quality else "" for kind in kinds),
+            row.note,
+        ]
+        for row in rows
+    ]
+    return header, cells, "l" + "r" * (len(header) - 2) + "l"
+
+
+def ratio_cells(one: Ratio) -> list[str]:
+    return [one.name, f"{number(one.median)} [{number(one.lo)}, {number(one.hi)}]", ", ".join(map(number, one.values))]
+
+
+def target_cells(one: Target) -> list[str]:
+    return [one.text, number(one.value), number(one.wanted), "met" if one.met else "**not met**"]
+
+
+def machine_words(machine: Mapping[str, Any]) -> str:
+    flags = f" with {', '.join(machine['flags'])}" if machine["flags"] else ""
+    threads = ", ".join(f"{name} {value}" for name, value in machine["threads"].items())
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores{flags}; {machine['memory_gb']:g} GB of memory; {machine['os']}; "
+        f"Python {machine['python']}; threads: {threads}."
+    )
+
+
+def versions_words(versions: Mapping[str, str]) -> str:
+    return "Versions: " + ", ".join(f"{name} {value}" for name, value in versions.items()) + "."
+
+
+def rerun_words(sections: Mapping[str, Section]) -> str:
+    modules = ", ".join(f"`python -m bench.{name}`" for name in sections)
+    return f"`make bench` measures everything and writes this page. One section alone: {modules}; then `python -m bench.page`."
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
+    """Markdown; ``align``: l or r for each column."""
+    rule = [":--" if side == "l" else "--:" for side in align]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in (header, rule, *rows))
+
+
+def anchor(title: str) -> str:
+    """GitHub's: letters, digits and hyphens, in lower case."""
+    return "".join(letter for letter in title.lower().replace(" ", "-") if letter.isalnum() or letter in "-_")
+
+
+def spread(values: Sequence[float]) -> str:
+    middle = number(median(values))
+    return middle if len(values) == 1 else f"{middle} [{number(min(values))}, {number(max(values))}]"
+
+
+def number(value: float) -> str:
+    """Three digits, no exponent: 1,234; 56.7; 0.0123."""
+    if value == 0 or abs(value) >= 100:
+        return f"{value:,.0f}"
+    mantissa, _, decade = f"{value:.2e}".partition("e")  # rounds first: 99.97 is 100
+    return f"{float(mantissa) * 10.0 ** int(decade):.{max(0, 2 - int(decade))}f}"
+
+
+def figure(value: float) -> str:
+    """Of quality: four decimals, six where those would make a 1 of what is less, three digits where it is large."""
+    if abs(value) >= 10:
+        return number(value)
+    return f"{value:.6f}" if 0.9999 < value < 1 else f"{value:.4f}"
+
+
+def plainly(value: Any) -> str:
+    """A recorded value as one line."""
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, list) and all(isinstance(one, int | float | str) for one in value):
+        return ", ".join(map(plainly, value))
+    if isinstance(value, dict):
+        return "; ".join(f"{key} {plainly(one)}" for key, one in value.items())
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+# ---- figures
+
+
+def drawing(rows: Sequence[Row]) -> Figure | None:
+    """A point per way with the range of its rounds; images per second where every row counts images, else seconds. None for one row."""
+    if len(rows) < 2:
+        return None
+    with matplotlib.style.context(["default", STYLE]):  # whatever a user's matplotlibrc says
+        shown = blank(0.7 + 0.3 * len(rows))
+        axes = shown.subplots()
+        name_rows(axes, [row.name for row in rows])
+        counted = all(row.images for row in rows)
+        for place, row in enumerate(rows):
+            values = [row.images / one if counted and row.images else one for one in row.seconds]
+            _point(axes, values, place, BLUE if row.name.startswith("thaw") else GRAY)
+        _axis(axes, "images per second (more is better)" if counted else "seconds (fewer are better)")
+        return shown
+
+
+def _point(axes: Axes, values: Sequence[float], place: int, colour: str) -> None:
+    axes.plot([min(values), max(values)], [place, place], color=colour, linewidth=1.4)
+    axes.plot(median(values), place, "o", color=colour, markersize=6)
+
+
+def _axis(axes: Axes, label: str) -> None:
+    """Logarithmic, since what counts are ratios."""
+    axes.set_xscale("log")
+    axes.margins(x=0.08)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.grid(axis="x", color=PALE)
+    axes.set_axisbelow(True)
+    axes.set_xlabel(label + ", logarithmic")
+
+
+if __name__ == "__main__":
+    main()
