@@ -31,7 +31,7 @@ def hubs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     torch.hub.set_dir(str(tmp_path / "hub"))
     for variable in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr("thaw.hubs._connect", lambda host, port: (_ for _ in ()).throw(OSError(f"no route to {host}")))
+    monkeypatch.setattr("thaw.hubs.unreachable", lambda url: f"no route to {url}")
     yield tmp_path / "hub/checkpoints"
     torch.hub.set_dir(before)
 

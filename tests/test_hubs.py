@@ -1,10 +1,10 @@
 """Weights from hubs: what is kept here is used; a hub that is away is one line within seconds. The network itself is not asked."""
 
 import hashlib
-import time
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import timm
 import torch
@@ -28,8 +28,12 @@ def own_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(variable, raising=False)
 
 
-def refused(host: str, port: int) -> None:
-    raise ConnectionRefusedError(111, "Connection refused")
+def refused(url: str) -> str:
+    return "connection refused"
+
+
+def answers(url: str) -> str:
+    return ""
 
 
 def hub_that_keeps(monkeypatch: pytest.MonkeyPatch, here: dict[str, Path], there: dict[str, Path]) -> list[tuple[str, bool]]:
@@ -56,7 +60,7 @@ def config() -> Any:
 
 
 def test_a_kept_file_of_timms_is_used_without_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hubs, "_connect", refused)
+    monkeypatch.setattr(hubs, "unreachable", refused)
     network = timm.create_model("resnet18", pretrained=False)
     save_file(network.state_dict(), tmp_path / "model.safetensors")
     asked = hub_that_keeps(monkeypatch, {"model.safetensors": tmp_path / "model.safetensors"}, {})
@@ -67,7 +71,7 @@ def test_a_kept_file_of_timms_is_used_without_the_network(tmp_path: Path, monkey
 
 
 def test_older_files_are_asked_for_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hubs, "_connect", lambda host, port: None)
+    monkeypatch.setattr(hubs, "unreachable", answers)
     asked = hub_that_keeps(monkeypatch, {}, {"pytorch_model.bin": tmp_path / "old.bin"})
     assert hubs.timm_file(NAME, config()) == tmp_path / "old.bin"
     assert asked[-2:] == [("model.safetensors", False), ("pytorch_model.bin", False)]
@@ -75,7 +79,7 @@ def test_older_files_are_asked_for_second(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_download_is_whole_and_checked_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Served from a file: the eight digits in the name are those of the content's hash."""
-    monkeypatch.setattr(hubs, "_connect", lambda host, port: None)
+    monkeypatch.setattr(hubs, "unreachable", answers)
     content = b"weights"
     good = tmp_path / f"network-{hashlib.sha256(content).hexdigest()[:8]}.pth"
     bad = tmp_path / "network-00000000.pth"
@@ -92,26 +96,37 @@ def test_a_download_is_whole_and_checked_or_absent(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize("weights", [f"timm/{NAME}", "torchvision/resnet18"])
 def test_a_hub_that_is_away_is_one_line_with_the_offline_choices(weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hubs, "_connect", refused)
+    monkeypatch.setattr(hubs, "unreachable", refused)
     hub_that_keeps(monkeypatch, {}, {})
     with pytest.raises(InputError, match=rf"^backbones: the weights of {weights} are not on this machine, and \S+ cannot be had") as caught:
         build_backbone(weights, 64)
-    assert "Connection refused" in str(caught.value) and hubs.OFFLINE in str(caught.value) and "\n" not in str(caught.value)
+    assert "connection refused" in str(caught.value) and hubs.OFFLINE in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_hub_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hubs, "PATIENCE", 0.2)
-    monkeypatch.setattr(hubs, "_connect", lambda host, port: time.sleep(30))
-    start = time.monotonic()
-    with pytest.raises(InputError, match=r"huggingface.co cannot be had \(no answer\)"):
-        hubs.check_reachable("timm/x", "https://huggingface.co")
-    assert time.monotonic() - start < 10
+@pytest.mark.parametrize("error", [LocalEntryNotFoundError("no connection"), httpx2.ReadTimeout("timed out"), OSError("reset")])
+def test_a_hub_that_goes_away_in_the_middle_is_one_line(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hubs, "unreachable", answers)
+
+    def download(repo: str, file: str, local_files_only: bool = False, **_: Any) -> str:
+        raise LocalEntryNotFoundError(file) if local_files_only else error
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    with pytest.raises(InputError, match=r"cannot be had \((no connection|timed out|reset)\); offline there are"):
+        hubs.timm_file(NAME, config())
 
 
-def test_behind_a_proxy_the_download_itself_tells(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hubs, "_connect", refused)
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    hubs.check_reachable("timm/x", "https://huggingface.co")
+def test_a_mistake_of_ours_is_no_hub_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hubs, "unreachable", answers)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: [][0])
+    with pytest.raises(IndexError):
+        hubs.timm_file(NAME, config())
+
+
+def test_offline_by_wish_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    hub_that_keeps(monkeypatch, {}, {})
+    with pytest.raises(InputError, match=r"cannot be had \(HF_HUB_OFFLINE is set\)"):
+        hubs.timm_file(NAME, config())
 
 
 def test_weights_that_nobody_publishes(monkeypatch: pytest.MonkeyPatch) -> None:

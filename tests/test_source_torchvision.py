@@ -167,15 +167,6 @@ def test_without_a_network_one_line_in_seconds(tmp_path: Path, monkeypatch: pyte
     assert "\n" not in said
 
 
-def test_a_server_that_answers_is_reachable_by_a_proxy_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        assert torchvision.unreachable(f"http://127.0.0.1:{port}") == ""
-        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
-        assert torchvision.unreachable("https://nowhere.invalid") == ""
-    assert torchvision.unreachable("https://nowhere.invalid") == "connection refused"
-
-
 def test_a_set_that_has_to_be_fetched_by_hand(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"FER2013 cannot be downloaded; fetch it from https://\S+ .*put it where torchvision\.datasets\.FER2013"

@@ -1,15 +1,12 @@
 """Files of weights from timm's and torchvision's hubs, kept where those libraries keep them. A hub that is away is told at once."""
 
-import os
-import socket
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
 from thaw.errors import InputError
+from thaw.reach import REACH, no_stall, unreachable
 
-PATIENCE = 3.0  # s until a hub that does not answer counts as away
 OFFLINE = "offline there are lite0, lite1, lite2, file:<path>, and :random after any name"
 
 
@@ -33,7 +30,8 @@ def torchvision_file(name: str, url: str) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     digits = torch.hub.HASH_REGEX.search(file.name)
     try:
-        torch.hub.download_url_to_file(url, str(file), digits[1] if digits else None)  # renamed when it is whole
+        with no_stall():
+            torch.hub.download_url_to_file(url, str(file), digits[1] if digits else None)  # renamed when it is whole
     except (OSError, RuntimeError) as error:
         raise away(name, urlsplit(url).netloc, str(error)) from error
     return file
@@ -41,7 +39,7 @@ def torchvision_file(name: str, url: str) -> Path:
 
 def _from_huggingface(name: str, repo: str, filename: str | None) -> Path:
     from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     wanted = [filename] if filename else ["model.safetensors", "pytorch_model.bin"]
     for file in wanted:
@@ -49,39 +47,32 @@ def _from_huggingface(name: str, repo: str, filename: str | None) -> Path:
             return Path(hf_hub_download(repo, file, local_files_only=True))
         except LocalEntryNotFoundError:
             continue
+    if constants.HF_HUB_OFFLINE:
+        raise away(name, constants.ENDPOINT, "HF_HUB_OFFLINE is set")
     check_reachable(name, constants.ENDPOINT)
     for file in wanted:
         try:
-            return Path(hf_hub_download(repo, file, etag_timeout=PATIENCE))
-        except EntryNotFoundError:
-            continue
-        except (OSError, HfHubHTTPError) as error:
+            return Path(hf_hub_download(repo, file, etag_timeout=REACH))
+        except Exception as error:
+            if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+                continue
+            if not _is_the_hubs(error):
+                raise
             raise away(name, constants.ENDPOINT, " ".join(str(error).split())) from error
     raise InputError(f"backbones: {repo} has none of {', '.join(wanted)}; choose another tag, or {OFFLINE}")
 
 
+def _is_the_hubs(error: Exception) -> bool:
+    """Whether it was not to be had, rather than a mistake here. The client's own errors (httpx's) are no `OSError`."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return isinstance(error, OSError | HfHubHTTPError) or type(error).__module__.startswith("httpx")
+
+
 def check_reachable(name: str, url: str) -> None:
-    """Raises `InputError` if the host of ``url`` does not answer soon. Behind a proxy only the download itself can tell."""
-    if any(os.environ.get(variable) for variable in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
-        return
-    host, failed = urlsplit(url).hostname or "", ["no answer"]
-
-    def ask() -> None:
-        try:
-            _connect(host, urlsplit(url).port or 443)
-            failed.clear()
-        except OSError as error:
-            failed[:] = [str(error)]
-
-    asking = Thread(target=ask, daemon=True)  # a resolver that is away hangs for longer than any socket's timeout, at exit too
-    asking.start()
-    asking.join(PATIENCE)
-    if failed:
-        raise away(name, host, failed[0])
-
-
-def _connect(host: str, port: int) -> None:
-    socket.create_connection((host, port), timeout=PATIENCE).close()
+    """Raises `InputError` if the host of ``url`` does not answer soon."""
+    if reason := unreachable(url):
+        raise away(name, urlsplit(url).hostname or url, reason)
 
 
 def away(name: str, host: str, reason: str) -> InputError:

@@ -1,28 +1,23 @@
 """torchvision's classification data sets by name, downloaded once, with the library's own checksums, into .thaw/downloads."""
 
-import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import pandas as pd
 
 from thaw.errors import InputError, nearest
 from thaw.index import Dataset
+from thaw.reach import no_stall, unreachable
 from thaw.sources import Fetched
 from thaw.splits import TEST, TRAIN, VAL
 
 DOWNLOADS = Path(".thaw/downloads")
 TRIES, PAUSE = 3, 5.0
 """How often a download is tried, and seconds before the second time; twice as many before the third."""
-REACH, STALL = 3.0, 60.0
-"""Seconds: for a first answer of the server; without a byte before a download is given up."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +135,7 @@ def _download(name: str, known: Known, folder: Path, make: Callable[[], Any]) ->
     reason = ""
     for number in range(TRIES):
         try:
-            with _no_stall():
+            with no_stall():
                 return make()
         except (RuntimeError, OSError) as error:
             reason = " ".join(str(error).split())
@@ -149,44 +144,12 @@ def _download(name: str, known: Known, folder: Path, make: Callable[[], Any]) ->
     raise InputError(f"data.source torchvision: {name} was not downloaded in {TRIES} tries ({reason}); {_by_hand(name, known, folder)}")
 
 
-@contextmanager
-def _no_stall() -> Iterator[None]:
-    """The library sets no limit of its own."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(STALL)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
 def _check_reachable(name: str, known: Known, folder: Path) -> None:
     if not known.server:
         raise InputError(f"data.source torchvision: {name} cannot be downloaded; {_by_hand(name, known, folder)}")
     if reason := unreachable(known.server):
         where = f"{name} is not in {folder}, and {known.server} cannot be reached ({reason})"
         raise InputError(f"data.source torchvision: {where}; {_by_hand(name, known, folder)}")
-
-
-def unreachable(server: str) -> str:
-    """Why ``server``, or the proxy before it, does not answer in `REACH` seconds; "" where it does."""
-    asked = urlsplit(server)
-    proxy = None if proxy_bypass(asked.hostname or "") else getproxies().get(asked.scheme)
-    asked = urlsplit(proxy) if proxy else asked
-    address = (asked.hostname or "", asked.port or {"http": 80, "https": 443}.get(asked.scheme, 443))
-    found = ["no answer"]
-
-    def connect() -> None:
-        try:
-            socket.create_connection(address, timeout=REACH).close()
-            found[0] = ""
-        except OSError as error:
-            found[0] = (error.strerror or str(error) or type(error).__name__).lower()
-
-    asking = threading.Thread(target=connect, daemon=True)  # looking up a name knows no limit of time
-    asking.start()
-    asking.join(REACH + 0.5)
-    return found[0]
 
 
 def _by_hand(name: str, known: Known, folder: Path) -> str:
