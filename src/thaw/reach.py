@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import Request, getproxies, proxy_bypass, urlopen
+from urllib.request import Request, build_opener, getproxies, proxy_bypass
 
 REACH, STALL = 3.0, 60.0
 """Seconds: for a first answer of the server; without a byte before a download is given up."""
@@ -40,7 +40,7 @@ def _connect(server: str) -> None:
 def _ask_proxy(server: str) -> None:
     """A proxy takes every connection; whether something lies behind it is told by an answer, whatever it says."""
     try:
-        urlopen(Request(server, method="HEAD"), timeout=REACH).close()
+        build_opener().open(Request(server, method="HEAD"), timeout=REACH).close()  # urlopen keeps the first proxies that it saw
     except HTTPError as error:
         error.close()
     except URLError as error:
