@@ -34,8 +34,7 @@ class Ranking:
     """Positives against the rest, in G groups, by score; a level is a distinct score of positives, the best comes first."""
 
     levels: Sequence[Levels]
-    positives: Float64[np.ndarray, " G"]
-    negatives: Float64[np.ndarray, " G"]
+    kinds: csr_array  # (2, G): all negatives, all positives
 
 
 def ranking(
@@ -43,17 +42,14 @@ def ranking(
 ) -> Ranking:
     """``group``: number of each image's group, below ``groups``. ``at_once``: about how many resamples will come together."""
     score = np.unique(-scores[positive])
-    level = np.searchsorted(score, -scores[positive])
-    place = np.searchsorted(score, -scores[~positive])  # len(score): below all positives, so above none
-    above = place < len(score)
-    ties = np.flatnonzero(above)[score[place[above]] == -scores[~positive][above]]
-    own, others = group[positive], group[~positive]
-    counts = [
-        _counts(at, who, (len(score), groups)) for at, who in ((level, own), (place[above], others[above]), (place[ties], others[ties]))
-    ]
+    place = np.searchsorted(score, -scores)  # len(score): below all positives, so that a negative is above none
+    passed = ~positive & (place < len(score))
+    tied = passed.copy()
+    tied[passed] = score[place[passed]] == -scores[passed]
+    counts = [_counts(place[rows], group[rows], (len(score), groups)) for rows in (positive, passed, tied)]
     step = max(1, BLOCK // at_once)
     parts = [_levels(*(count[start : start + step] for count in counts)) for start in range(0, len(score), step)]
-    return Ranking(parts, *(np.bincount(who, minlength=groups).astype(np.float64) for who in (own, others)))
+    return Ranking(parts, _counts(positive.astype(np.int64), group, (2, groups)))
 
 
 def _counts(level: Int[np.ndarray, " n"], group: Int[np.ndarray, " n"], size: tuple[int, int]) -> csr_array:
@@ -81,7 +77,7 @@ def both_areas(ranking: Ranking, weights: Float64[np.ndarray, "G B"]) -> tuple[F
         positives, negatives = hits[-1], alarms[-1]
         share = hits / np.maximum(hits + alarms, np.finfo(np.float64).tiny)  # 0 / 0 where a resample has come by nothing yet
         gained += np.einsum("lb,lb->b", here, share)
-    return _roc(ranking, weights, lost), ratio(gained, ranking.positives @ weights)
+    return _roc(ranking, weights, lost), ratio(gained, positives)
 
 
 def _positives(ranking: Ranking, weights: Float64[np.ndarray, "G B"]) -> Iterator[tuple[Levels, Float64[np.ndarray, "L B"]]]:
@@ -115,7 +111,8 @@ def _passed(here: Float64[np.ndarray, "L B"], before: Float64[np.ndarray, " B"])
 
 
 def _roc(ranking: Ranking, weights: Float64[np.ndarray, "G B"], lost: Float64[np.ndarray, " B"]) -> Float64[np.ndarray, " B"]:
-    return 1 - ratio(lost, (ranking.positives @ weights) * (ranking.negatives @ weights))
+    negatives, positives = ranking.kinds @ weights
+    return 1 - ratio(lost, positives * negatives)
 
 
 def ratio(above: Float64[np.ndarray, " B"], below: Float64[np.ndarray, " B"]) -> Float64[np.ndarray, " B"]:

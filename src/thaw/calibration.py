@@ -33,14 +33,6 @@ def bin_of(probability: Float64[np.ndarray, " N"]) -> Int[np.ndarray, " N"]:
     return np.clip(np.searchsorted(EDGES.round(DIGITS), probability.round(DIGITS), side="left") - 1, 0, BINS - 1)
 
 
-def excess(
-    labels: Int[np.ndarray, " N"], probabilities: Float[np.ndarray, "N K"]
-) -> tuple[Int[np.ndarray, " N"], Float64[np.ndarray, " N"]]:
-    """The bin of what is said of each image, and by how much that exceeds what came true (0 or 1)."""
-    probability, true = said(labels, probabilities)
-    return bin_of(probability), probability - true
-
-
 def expected_calibration_error(
     labels: Int[np.ndarray, " N"], probabilities: Float[np.ndarray, "N K"], weights: Float64[np.ndarray, "B N"]
 ) -> Float64[np.ndarray, " B"]:
@@ -49,11 +41,11 @@ def expected_calibration_error(
     15 bins of equal width; of the positive probability where K = 2, of the likeliest class's where K > 2 (Guo et al. 2017).
     Noise alone makes it positive, also for perfect probabilities, the more the fewer images: compare it on the same images only.
     """
-    place, gap = excess(labels, probabilities)
-    gaps = np.zeros((len(labels), BINS))
-    gaps[np.arange(len(labels)), place] = gap
+    probability, true = said(labels, probabilities)
+    excess = np.zeros((len(labels), BINS))
+    excess[np.arange(len(labels)), bin_of(probability)] = probability - true
     total = weights.sum(axis=1)
-    return np.divide(np.abs(weights @ gaps).sum(axis=1), total, out=np.full(len(weights), np.nan), where=total > 0)
+    return np.divide(np.abs(weights @ excess).sum(axis=1), total, out=np.full(len(weights), np.nan), where=total > 0)
 
 
 def reliability(labels: Int[np.ndarray, " N"], probabilities: Float[np.ndarray, "N K"]) -> pd.DataFrame:

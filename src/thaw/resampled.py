@@ -11,8 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int
 from scipy.sparse import csr_array
 
-from thaw import areas, evidence, metrics, scoring
-from thaw.calibration import BINS, excess
+from thaw import areas, calibration, evidence, metrics, scoring
 
 TOGETHER = 1024  # resamples at once: more leave the cache, fewer spend their time in calls
 
@@ -90,7 +89,8 @@ def _summands(said: Said) -> Iterator[Summand]:
     labels, p, n = said.labels, said.probabilities, len(said.labels)
     first, one, confidence = np.zeros(n, dtype=np.int64), np.ones(n), np.ones(n) if said.confidence is None else said.confidence
     yield p.shape[1] ** 2, labels * p.shape[1] + said.predicted, one
-    yield BINS, *excess(labels, p)
+    probability, true = calibration.said(labels, p)
+    yield calibration.BINS, calibration.bin_of(probability), probability - true
     losses, squares, right = metrics.log_losses(labels, p), metrics.brier_losses(labels, p), said.predicted == labels
     for values in (losses, squares, one, confidence * right, confidence):
         yield 1, first, values
@@ -100,7 +100,7 @@ def _split(
     sums: Float64[np.ndarray, "F B"], classes: int
 ) -> tuple[Float64[np.ndarray, "B K K"], dict[str, Float64[np.ndarray, " B"]], Float64[np.ndarray, " B"]]:
     """Confusion matrices, means over images and confidence-weighted accuracy from sums of the rows of `_summands`."""
-    cells, gaps, (losses, squares, total, right, confidence) = np.split(sums, [classes**2, classes**2 + BINS])
+    cells, gaps, (losses, squares, total, right, confidence) = np.split(sums, [classes**2, classes**2 + calibration.BINS])
     below = {"log_loss": losses, "brier": squares, "ece": np.abs(gaps).sum(axis=0)}
     matrix = np.ascontiguousarray(cells.T).reshape(-1, classes, classes)
     return matrix, {name: areas.ratio(above, total) for name, above in below.items()}, areas.ratio(right, confidence)
