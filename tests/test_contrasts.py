@@ -1,5 +1,6 @@
 """Against the reference: Holm's families, both p, the tests of single images, and the sentences."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,7 @@ def test_what_is_better_is_found_and_what_is_the_same_is_not(world):
 
 def test_swapped_figures_are_those_of_swapped_predictions(world):
     who, images = world
+    images = images_of(images.labels, [f"i{i:03d}" for i in range(120)])
     one, other = who["good"], who["reference"]
     own = np.random.default_rng(1).integers(0, 2, 120).astype(float)
     found = contrasts.swappable(one, other, images)(np.concatenate([own, 1 - own])[None])
@@ -82,6 +84,20 @@ def test_swapped_figures_are_those_of_swapped_predictions(world):
     assert {name: value[0] for name, value in whole.items()} == pytest.approx(
         {name: value[0] for name, value in one.pooled_figures(np.ones((1, 120)), images).items()}
     )
+
+
+def test_what_is_drawn_and_swapped_by_group_is_what_the_images_would_be(world):
+    who, images = world
+    scored = leaderboard.score([who["good"], who["reference"]], images, 0)
+    for found, entry in zip(contrasts._drawn(scored, images, 40, seed=5), scored, strict=True):
+        [expected] = evidence.bootstrap([partial(entry.candidate.pooled_figures, images=images)], images.groups, 40, seed=5)
+        assert set(found) == set(expected)
+        for name, values in expected.items():
+            np.testing.assert_allclose(found[name], values, rtol=1e-12, err_msg=name)
+    alone = contrasts.swappable(who["good"], who["reference"], images_of(images.labels, [f"i{i:03d}" for i in range(120)]))
+    expected = paired_tests.permuted(alone, images.groups, 40, seed=6)  # weights of images, in the same hands
+    for name, values in contrasts.swapped(who["good"], who["reference"], images, 40, seed=6).items():
+        np.testing.assert_allclose(values, expected[name], rtol=0, atol=1e-12, err_msg=name)
 
 
 def test_figures_of_order_do_not_see_how_a_strategy_is_calibrated(world):

@@ -1,15 +1,14 @@
 """Every candidate against one reference, on the same images: intervals, three kinds of p, the chance of being better, a sentence."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float64
+from jaxtyping import Float64, Int
 
-from thaw import evidence, paired_tests, scoring
-from thaw.leaderboard import Candidate, Scored, as_json, in_order, within_folds
+from thaw import evidence, paired_tests, resampled, scoring
+from thaw.leaderboard import Candidate, Scored, as_json
 from thaw.measures import Measure, difference_with_unit, measure_of, size
 from thaw.samples import Images
 
@@ -23,11 +22,10 @@ def table(ranked: Sequence[Scored], reference: Scored, images: Images, confidenc
     ``resamples``: of groups, for the chance of being better, and as many permutations of groups for their test.
     """
     others = [entry for entry in ranked if not entry.candidate.control and entry is not reference]
-    statistics = [partial(entry.candidate.pooled_figures, images=images) for entry in (reference, *others)]
-    [drawn, *each] = evidence.bootstrap(statistics, images.groups, resamples, seed)
+    [drawn, *each] = _drawn([reference, *others], images, resamples, seed)
     rows = []
     for entry, own in zip(others, each, strict=True):
-        permuted = paired_tests.permuted(swappable(entry.candidate, reference.candidate, images), images.groups, resamples, seed)
+        permuted = swapped(entry.candidate, reference.candidate, images, resamples, seed)
         rows += [
             _row(entry, reference, metric, images, confidence) | _resampled(metric, entry, reference, own, drawn, permuted)
             for metric in entry.pooled
@@ -44,31 +42,48 @@ def planned(
     """
     series = (one.pooled[metric], other.pooled[metric], one.replicates[metric], other.replicates[metric])
     found = evidence.contrast(*series, confidence)
-    swapped = paired_tests.permuted(swappable(one.candidate, other.candidate, images), images.groups, permutations, seed)[metric]
-    p = float(np.maximum(found.p, paired_tests.permutation_p(one.pooled[metric] - other.pooled[metric], swapped)))
+    permuted = swapped(one.candidate, other.candidate, images, permutations, seed)[metric]
+    p = float(np.maximum(found.p, paired_tests.permutation_p(one.pooled[metric] - other.pooled[metric], permuted)))
     return as_json({"diff": found.diff, "lo": found.lo, "hi": found.hi, "p": p, "mde": found.mde})
 
 
+def _drawn(entries: Sequence[Scored], images: Images, resamples: int, seed: int) -> list[evidence.Replicates]:
+    """Figures of each in the same resamples of groups."""
+    names, group = np.unique(np.asarray(images.groups), return_inverse=True)
+    said = [_said(entry.candidate, images, group) for entry in entries]
+    return evidence.bootstrap([resampled.statistic(one, scoring.ordered(images.classes)) for one in said], names.tolist(), resamples, seed)
+
+
+def _said(who: Candidate, images: Images, group: Int[np.ndarray, " S"]) -> resampled.Said:
+    p = who.probabilities
+    return resampled.Said(images.labels, p, who.predicted, p, images.fold, p, group, images.confidence)
+
+
+def swapped(one: Candidate, other: Candidate, images: Images, permutations: int, seed: int) -> evidence.Replicates:
+    """Differences (B,) in every figure between two that swap whole groups of predictions (`thaw.paired_tests.permuted`)."""
+    names = np.unique(np.asarray(images.groups)).tolist()
+    return paired_tests.permuted(swappable(one, other, images), names, permutations, seed)
+
+
 def swappable(one: Candidate, other: Candidate, images: Images) -> evidence.Statistic:
-    """Figures (B,) from weights (B, 2 S) of the predictions of both, those of ``one`` first: what `thaw.paired_tests.permuted` swaps.
+    """Figures (B,) from weights (B, 2 G) of the groups of both's predictions, by name and those of ``one`` first: what `permuted` swaps.
 
     Figures of order see ranks among the images (of a fold, where they stay within it) in place of scores, so that two strategies which
     order the images alike are alike, however they are calibrated (Bandos, Rockette & Gur 2005, Statistics in Medicine 24).
     """
     both = [one.probabilities, other.probabilities]
-    labels, fold = np.tile(images.labels, 2), np.tile(images.fold, 2)
-    probabilities, predicted = np.concatenate(both), np.concatenate([one.predicted, other.predicted])
-    confidence = None if images.confidence is None else np.tile(images.confidence, 2)
-    ranks = np.concatenate([paired_tests.midranks(scores) for scores in both])
-    fold_ranks = np.concatenate([_ranks_by_fold(scores, images) for scores in both])
-    steps = scoring.ordered(images.classes)
-
-    def statistic(weights: Float64[np.ndarray, "B N"]) -> evidence.Replicates:
-        found = scoring.figures(labels, probabilities, predicted, weights, confidence, steps, ranks)
-        found["roc_auc_within"] = within_folds(labels, fold_ranks, fold, weights)
-        return in_order(found)
-
-    return statistic
+    names, group = np.unique(np.asarray(images.groups), return_inverse=True)
+    said = resampled.Said(
+        labels=np.tile(images.labels, 2),
+        probabilities=np.concatenate(both),
+        predicted=np.concatenate([one.predicted, other.predicted]),
+        scores=np.concatenate([paired_tests.midranks(scores) for scores in both]),
+        fold=np.tile(images.fold, 2),
+        fold_scores=np.concatenate([_ranks_by_fold(scores, images) for scores in both]),
+        group=np.concatenate([group, group + len(names)]),
+        confidence=None if images.confidence is None else np.tile(images.confidence, 2),
+    )
+    return resampled.statistic(said, scoring.ordered(images.classes))
 
 
 def _ranks_by_fold(scores: Float64[np.ndarray, "S K"], images: Images) -> Float64[np.ndarray, "S K"]:

@@ -1,6 +1,6 @@
 """All scalar figures of a sample, or of thousands of resamples at once, under their names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
@@ -51,24 +51,40 @@ def figures(
     """
     classes = probabilities.shape[1]
     matrix = metrics.confusion(labels, predicted, classes, weights)
-    roc, pr = metrics.areas(labels, probabilities if scores is None else scores, weights)
-    values = {
-        "roc_auc": roc,
-        "pr_auc": pr,
-        "balanced_accuracy": metrics.balanced_accuracy(matrix),
-        "accuracy": metrics.accuracy(matrix),
-        "f1_macro": metrics.macro(metrics.f1(matrix), matrix),
-        "precision_macro": metrics.macro(metrics.precision(matrix), matrix),
-        "recall_macro": metrics.macro(metrics.recall(matrix), matrix),
-        "f1_weighted": by_support(metrics.f1(matrix), matrix),
-        "precision_weighted": by_support(metrics.precision(matrix), matrix),
-        "recall_weighted": by_support(metrics.recall(matrix), matrix),
+    areas = metrics.areas(labels, probabilities if scores is None else scores, weights)
+    means = {
         "log_loss": metrics.weighted_mean(metrics.log_losses(labels, probabilities), weights),
         "brier": metrics.weighted_mean(metrics.brier_losses(labels, probabilities), weights),
         "ece": expected_calibration_error(labels, probabilities, weights),
     }
-    if confidence is not None:
-        values["weighted_accuracy"] = metrics.accuracy(metrics.confusion(labels, predicted, classes, weights * confidence))
+    weighted = None if confidence is None else metrics.accuracy(metrics.confusion(labels, predicted, classes, weights * confidence))
+    return named(matrix, areas, means, weighted, ordered)
+
+
+def named(
+    matrix: Float64[np.ndarray, "B K K"],
+    areas: tuple[Float64[np.ndarray, " B"], Float64[np.ndarray, " B"]],
+    means: Mapping[str, Float64[np.ndarray, " B"]],
+    weighted_accuracy: Float64[np.ndarray, " B"] | None,
+    ordered: bool,
+) -> dict[str, Float64[np.ndarray, " B"]]:
+    """`figures`, from what they are made of: confusion matrices, ROC and PR AUC, and the means over images."""
+    precision, recall, f1 = metrics.precision(matrix), metrics.recall(matrix), metrics.f1(matrix)
+    values = {
+        "roc_auc": areas[0],
+        "pr_auc": areas[1],
+        "balanced_accuracy": metrics.balanced_accuracy(matrix),
+        "accuracy": metrics.accuracy(matrix),
+        "f1_macro": metrics.macro(f1, matrix),
+        "precision_macro": metrics.macro(precision, matrix),
+        "recall_macro": metrics.macro(recall, matrix),
+        "f1_weighted": by_support(f1, matrix),
+        "precision_weighted": by_support(precision, matrix),
+        "recall_weighted": by_support(recall, matrix),
+        **means,
+    }
+    if weighted_accuracy is not None:
+        values["weighted_accuracy"] = weighted_accuracy
     if ordered:
         values["quadratic_kappa"] = quadratic_kappa(matrix)
     return {name: values[name] for name in (*SCALARS, "quadratic_kappa") if name in values}
