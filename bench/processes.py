@@ -3,10 +3,13 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,10 +47,10 @@ class Repro:
     stages: dict[str, float]  # what ran, in its order -> s
 
 
-def watched(command: Sequence[str], folder: Path, env: Mapping[str, str], echo: bool = False) -> Finished:
+def watched(command: Sequence[str], folder: Path, env: Mapping[str, str], echo: bool = False, limit: float | None = None) -> Finished:
     """Run a command in ``folder`` and note when each line of its output and complaints came. ``echo``: show them on stderr.
 
-    Raises `RuntimeError` with the end of the output where it fails.
+    Raises `RuntimeError` with the end of the output where it fails, and `TimeoutExpired` where it takes longer than ``limit`` seconds.
     """
     started, lines = time.perf_counter(), list[Line]()
     # Unbuffered, so that a line is noted when it is printed.
@@ -55,23 +58,40 @@ def watched(command: Sequence[str], folder: Path, env: Mapping[str, str], echo: 
         command, cwd=folder, env={**env, "PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     assert process.stdout is not None  # it is a pipe
-    with process:
+    with process, stopped_after(limit, process):
         for text in process.stdout:
             lines.append(Line(time.perf_counter() - started, text.rstrip("\n")))
             if echo:
                 print(text, end="", file=sys.stderr, flush=True)
     seconds = time.perf_counter() - started
+    if limit is not None and process.returncode == -signal.SIGKILL and seconds >= limit:
+        raise subprocess.TimeoutExpired(command, limit)
     if process.returncode:
         said = "\n".join(line.text for line in lines[-20:])
         raise RuntimeError(f"{' '.join(command)} ended with status {process.returncode}:\n{said}")
     return Finished(seconds, lines)
 
 
-def python_module(folder: Path, module: str, *arguments: str) -> Finished:
+@contextmanager
+def stopped_after(limit: float | None, process: subprocess.Popen[str]) -> Iterator[None]:
+    """Kill the process, and with it the wait for its output, if the block lasts longer than ``limit`` seconds."""
+    timer = threading.Timer(threading.TIMEOUT_MAX if limit is None else limit, process.kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        timer.cancel()
+
+
+def python_module(folder: Path, module: str, *arguments: str, limit: float | None = None) -> Finished:
     """``python -m module arguments`` in a project, with that project's own package; modules of ``bench`` can be named."""
     env = environment(folder)
     env["PYTHONPATH"] = os.pathsep.join([env["PYTHONPATH"], str(BENCH)])
-    return watched([sys.executable, "-m", module, *arguments], folder, env)
+    return watched([sys.executable, "-m", module, *arguments], folder, env, limit=limit)
 
 
 def repro(folder: Path, echo: bool = False) -> Repro:
