@@ -55,11 +55,12 @@ DIALS: dict[str, Any] = {
     "evaluate.reference_backbone": "lite0",
 }
 ABOUT = (
-    f"Gray images of {SIDE} px, noise with or without a bright spot, in groups of {GROUP}, through the stages, each as a process of its own, start-up "
-    f"included: two folds, EfficientNet-Lite0 at {SIDE} px, every head and control over the default strengths, and one cell of full cut down to "
-    f"{STEPS} steps, with one validation pass and the predictions on the images held out. Memory is the largest resident size of the process; "
-    "pages of a memory-mapped file count as long as the system lets them stay. An exponent is the slope of a line through logarithms over all "
-    "sizes, start-up and all; `seconds_last` is that between the two largest sizes, which start-up hides less."
+    f"Gray images of {SIDE} px, noise with or without a bright spot, in groups of {GROUP}, through the stages, each as a process of "
+    f"its own, start-up included: two folds, EfficientNet-Lite0 at {SIDE} px, every head and control over the default strengths, and "
+    f"one cell of full cut down to {STEPS} steps, with one validation pass and the predictions on the images held out. Memory is the "
+    "largest resident size of the process; pages of a memory-mapped file count as long as the system lets them stay. An exponent is "
+    "the slope of a line through logarithms over all sizes, start-up and all; `seconds_last` is that between the two largest sizes, "
+    "which start-up hides less."
 )
 
 
@@ -81,7 +82,9 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--sizes", type=int, nargs="+", default=[1000, 4000, 16_000, 64_000])
     asked.add_argument("--rounds", type=int, default=1)
-    asked.add_argument("--limit", type=float, default=300.0, help="seconds after which heads or finetune are stopped, and not tried on more images")
+    asked.add_argument(
+        "--limit", type=float, default=300.0, help="seconds after which heads or finetune are stopped, and not tried on more images"
+    )
     dials = asked.parse_args()
     measured, left = measure(Path.cwd(), sorted(dials.sizes), dials.rounds, dials.limit)
     write_section("growth", section(measured, left, dials.rounds))
@@ -182,10 +185,13 @@ def section(measured: Sequence[Measured], left: Left, rounds: int) -> Section:
         about=ABOUT,
         rounds=rounds,
         rows=[
-            Row(f"{one.stage}, {one.images:,} images", one.seconds, one.images, quality={"peak_memory_mb": median(one.memory)}) for one in measured
+            Row(f"{one.stage}, {one.images:,} images", one.seconds, one.images, quality={"peak_memory_mb": median(one.memory)})
+            for one in measured
         ],
         ratios=[],
-        targets=[at_most("peak memory of prepare and features does not grow with the number of images", steady(slopes), 0.1)] if slopes else [],
+        targets=[at_most("peak memory of prepare and features does not grow with the number of images", steady(slopes), 0.1)]
+        if slopes
+        else [],
         extra={"exponents": slopes, "not_measured": left},
     )
 

@@ -17,6 +17,8 @@ from statistics import median
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import log_softmax
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from bench.processes import python_module
 from bench.results import Row, Section, at_least, at_most, interleaved, ratio, write_section
@@ -31,11 +33,11 @@ THAW, LOOP, STAGE, FITS = "thaw's path", "scikit-learn's loop", f"stage heads@{B
 CLOSE = 1e-4
 """How far, relatively, an objective may lie from the optimum's."""
 ABOUT = (
-    "The grid of logistic heads on frozen features: every fold, share of the labels and C. thaw fits the strengths of a fold as one path; the loop "
-    "standardises, fits scikit-learn's LogisticRegression anew for each C (its defaults, but for C, max_iter and the tolerance that is named) and "
-    "keeps the best on validation, as thaw does. Objectives, w.w / 2 + C x the sum of log losses, are compared with those of a reference that is "
-    "converged as far as floats go, every strength fitted alone. The stage runs in a process of its own, with every head and control; its fits are "
-    "the seconds that it writes into costs."
+    "The grid of logistic heads on frozen features: every fold, share of the labels and C. thaw fits the strengths of a fold as one "
+    "path; the loop standardises, fits scikit-learn's LogisticRegression anew for each C (its defaults, but for C, max_iter and the "
+    "tolerance that is named) and keeps the best on validation, as thaw does. Objectives, w.w / 2 + C x the sum of log losses, are "
+    "compared with those of a reference that is converged as far as floats go, every strength fitted alone. The stage runs in a "
+    "process of its own, with every head and control; its fits are the seconds that it writes into costs."
 )
 
 
@@ -96,7 +98,7 @@ def measure(grid: Grid, rounds: int, project: Path) -> Section:
         LOOP: partial(seconds_of, lambda: [loop(grid, task) for task in grid.tasks]),
         FITS: stage,
     }
-    thaw_path(grid, grid.tasks[0], grid.strengths), loop(grid, grid.tasks[0])  # imports are nobody's work
+    thaw_path(grid, grid.tasks[0], grid.strengths)  # what is imported on first use is nobody's work
     found = interleaved(ways, rounds)
     off = {name: max(distances(grid, fit)) for name, fit in ((THAW, alone), (LOOP, loop_alone))}
     fits = f"{len(grid.tasks) * len(grid.strengths)} fits"
@@ -136,15 +138,11 @@ def thaw_path(grid: Grid, task: Task, strengths: Sequence[float]) -> Head:
 
 def loop(grid: Grid, task: Task) -> float:
     """The strength that validation likes best, found as a script does: one fit after the other, each from nothing."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
-
     scaler = StandardScaler().fit(task.train.X)
-    X, seen = scaler.transform(task.train.X), scaler.transform(task.val.X)
+    X, seen = scaler.transform(task.train.X), scaler.transform(task.val.X)  # features are float32, and stay so
     reached = {}
     for C in grid.strengths:
-        model = LogisticRegression(C=C, tol=grid.tol, max_iter=1000).fit(X, task.train.y)
-        logits = model.decision_function(seen)
+        logits = LogisticRegression(C=C, tol=grid.tol, max_iter=1000).fit(X, task.train.y).decision_function(seen)
         logits = np.stack([-logits, logits], axis=1) / 2 if logits.ndim == 1 else logits
         reached[C] = score(logits, task.val.y, grid.metric)
     return max(reached, key=reached.__getitem__)
@@ -181,11 +179,8 @@ def alone(grid: Grid, task: Task, C: float) -> Standardised:
 
 def loop_alone(grid: Grid, task: Task, C: float) -> Standardised:
     """A fit of the loop."""
-    from sklearn.linear_model import LogisticRegression
-
-    mean, scale = standardisation(task.train.X)
-    model = LogisticRegression(C=C, tol=grid.tol, max_iter=1000).fit((task.train.X - mean) / scale, task.train.y)
-    return Standardised(model.coef_, model.intercept_)
+    model = LogisticRegression(C=C, tol=grid.tol, max_iter=1000).fit(StandardScaler().fit_transform(task.train.X), task.train.y)
+    return Standardised(model.coef_.astype(np.float64), np.asarray(model.intercept_, dtype=np.float64))
 
 
 def standardised(head: Head, mean: Float[np.ndarray, " D"], scale: Float[np.ndarray, " D"]) -> Standardised:
@@ -199,17 +194,12 @@ def standardised(head: Head, mean: Float[np.ndarray, " D"], scale: Float[np.ndar
 def objective(fit: Standardised, X: Float[np.ndarray, "n D"], y: Int[np.ndarray, " n"], C: float) -> float:
     """As scikit-learn defines it: half the squared norm of the weights, the intercept left out, plus C times the sum of log losses."""
     z = X @ fit.W.T + fit.b
-    if z.shape[1] == 1:
-        losses = np.logaddexp(0, np.where(y == 1, -z[:, 0], z[:, 0]))
-    else:
-        losses = -log_softmax(z, axis=1)[np.arange(len(y)), y]
-    return float((fit.W**2).sum() / 2 + C * losses.sum())
+    logits = np.concatenate([-z, z], axis=1) / 2 if z.shape[1] == 1 else z
+    return float((fit.W**2).sum() / 2 - C * log_softmax(logits, axis=1)[np.arange(len(y)), y].sum())
 
 
 def reference(X: Float[np.ndarray, "n D"], y: Int[np.ndarray, " n"], C: float) -> Standardised:
     """The optimum as near as floats come: Newton's steps for two classes; beyond them their matrix would be too large."""
-    from sklearn.linear_model import LogisticRegression
-
     if len(np.unique(y)) == 2:
         model = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-10, max_iter=200)
     else:
