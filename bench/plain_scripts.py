@@ -138,6 +138,7 @@ def strategy_cost(params: Params, name: str, images: Images, dials: Dials) -> Co
     batch, per_epoch = params.finetune.batch_size, steps_per_epoch(len(images.train), params.finetune.batch_size)
     training = loader_of(Files(images, images.train, backbone.recipe, training=True), batch, True, dials.workers)
     checking = loader_of(Files(images, images.val, backbone.recipe, training=False), batch, False, dials.workers)
+    training_seconds(network, phases[-1], training, 1)  # allocates
     measured, cell = 0.0, 0.0
     for phase in phases:
         total = phase.total_steps(per_epoch, len(images.train))
