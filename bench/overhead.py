@@ -9,7 +9,7 @@ Writes the section `overhead` of reports/bench.json.
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -117,11 +117,13 @@ def is_cell(stage: str, strategy: str) -> bool:
     return name == "finetune" and cell.split("-")[1] == strategy
 
 
+def ran(stages: Iterable[str]) -> str:
+    """The stages in words, a matrix by its name alone."""
+    return "ran " + (", ".join(dict.fromkeys(stage.partition("@")[0] for stage in stages)) or "nothing")
+
+
 def section(found: dict[str, list[Edited]], rounds: int, about: str) -> Section:
-    rows = [
-        Row(name, [one.whole.seconds for one in edits], note=f"ran: {', '.join(edits[0].whole.stages) or 'nothing'}")
-        for name, edits in found.items()
-    ]
+    rows = [Row(name, [one.whole.seconds for one in edits], note=ran(edits[0].whole.stages)) for name, edits in found.items()]
     rows += [Row(CELLS, [one.cells for one in found[RATE]]), Row(TRAINING, [one.training for one in found[RATE]])]
     seconds = {row.name: median(row.seconds) for row in rows}
     return Section(

@@ -102,7 +102,7 @@ def interleaved(ways: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, l
     """Way -> what it gave in each round. Every round runs every way once, every other round from the last to the first."""
     found: dict[str, list[T]] = {name: [] for name in ways}
     for number in range(rounds):
-        for name in list(ways) if number % 2 == 0 else reversed(ways):
+        for name in list(ways)[:: 1 if number % 2 == 0 else -1]:
             found[name].append(ways[name]())
     return found
 

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from thaw.heads import Head, Part, fit_logistic, standardisation
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # bench/ is no part of the package
+
 from bench import comparison, growth, heads, overhead
 from bench.processes import Line, Repro, stage_seconds, watched
-from thaw.heads import Head, Part, fit_logistic, standardisation
 
 LOG = (
     (0.5, "'data/own.dvc' didn't change, skipping"),
@@ -42,7 +45,8 @@ def test_stages_last_from_one_announcement_to_the_next() -> None:
 def test_what_cells_do_besides_training_and_what_scripts_do_as_well() -> None:
     assert ran().outside() == {"finetune@lite0-full-0": 2.0, "finetune@lite0-lp_ft-0": 4.0}
     assert comparison.same(ran()) == 4.0 + 25.0 + 0.5
-    assert comparison.by_stage(ran()) == {"fetch": 4.0, "finetune": 25.0, "dvc": 3.0}
+    assert comparison.by_stage(ran()) == {"fetch": 4.0, "finetune": 25.0, "DVC itself": 3.0}
+    assert ran().inside() == {"cells": 19.0, "heads": 0.5, "features": 1.0}
 
 
 def test_the_section_of_the_comparison_says_what_was_measured_and_what_multiplied() -> None:
