@@ -102,7 +102,9 @@ def measure(grid: Grid, rounds: int, project: Path) -> Section:
     found = interleaved(ways, rounds)
     off = {name: max(distances(grid, fit)) for name, fit in ((THAW, alone), (LOOP, loop_alone))}
     fits = f"{len(grid.tasks) * len(grid.strengths)} fits"
-    rows = [Row(name, found[name], note=fits, quality={"millionths above the optimum": 1e6 * off[name]}) for name in (THAW, LOOP)]
+    rows = [
+        Row(name, found[name], note=fits, quality={"objective above the optimum, millionths": 1e6 * off[name]}) for name in (THAW, LOOP)
+    ]
     rows += [Row(FITS, found[FITS], note="all heads and controls, all folds"), Row(STAGE, stages, note="the process, start-up included")]
     compared = ratio(rows, THAW, LOOP, "thaw's path against the loop")
     return Section(
