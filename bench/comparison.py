@@ -78,13 +78,14 @@ def main() -> None:
     asked.add_argument("--folds", type=int, help="only so many, two at least")
     asked.add_argument("--steps", type=int, help="of a phase that the scripts run at most")
     asked.add_argument("--starts", type=int, default=3, help="rounds of the start of a cell")
+    asked.add_argument("--keep", type=Path, help="a new folder to make the project in, kept afterwards")
     asked.add_argument("--skip-repro", action="store_true")
     dials = asked.parse_args()
     if dials.skip_repro:
         found = section(None, [], scripts(Path.cwd(), dials.steps), ABOUT)
     else:
         with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
+            folder = dials.keep or Path(name)
             fresh_project(Path.cwd(), folder, dials.tour, dials.folds)
             ran = run(folder)
             found = section(ran, starts(folder, dials.starts), scripts(folder, dials.steps), ABOUT)
