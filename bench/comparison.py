@@ -41,9 +41,10 @@ ABOUT = (
     "each of its phases one epoch at most ({steps}), and one pass over validation, which are multiplied by the phases' steps, by the "
     "epochs and by the folds; features of the first images are multiplied up to all of them, and the linear probe of one fold "
     "(scikit-learn, every C) to all folds. They open every image with Pillow in a DataLoader with two workers, keep PyTorch's own "
-    "memory format in float32, and run the frozen backbone in every epoch of a head-only phase. Predictions on test images and the "
-    "other heads are not counted for the scripts. The strategies alone, of dvc repro, are its stages fetch, prepare, split, features "
-    "and finetune, and the fits of the linear probe."
+    "memory format in float32, and run the frozen backbone in every epoch of a head-only phase. Predictions on test images, the other "
+    "heads and the start of their processes are not counted for the scripts. They run after `dvc repro`, not in turns with it, so the "
+    "machine should be otherwise idle. The strategies alone, of dvc repro, are its stages fetch, prepare, split, features and "
+    "finetune, and the fits of the linear probe."
 )
 
 
