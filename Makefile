@@ -63,7 +63,7 @@ $(PEERS)/.installed: requirements-bench.txt | setup
 	@touch $@
 
 bench: setup $(PEERS)/.installed ## speed beside other tools, what keeping frozen activations saves, whether the intervals cover: docs/benchmarks.md
-	dvc repro prepare split
+	dvc repro prepare split features@lite0
 	set -e; for module in $(BENCHES); do PYTHONPATH=$(abspath $(PEERS)) python -m bench.$$module; done
 
 readme: setup ## write the result table into README.md
