@@ -92,7 +92,7 @@ def survey_folder(root: Path) -> Survey:
     """As the source `folder` sees it. Files that are called as no image is are told, and left out of the counts."""
     from thaw.sources.folder import fetch
 
-    fetched = fetch(root, "")
+    fetched = fetch(root)
     paths = fetched.table["path"].tolist()
     endings = image_endings()
     others = [path for path in paths if PurePosixPath(path).suffix.lower() not in endings]
@@ -105,7 +105,7 @@ def survey_table(root: Path, name: str) -> Survey:
     """As the source `csv` sees it."""
     from thaw.sources.csv import fetch
 
-    return surveyed("csv", root, name, fetch(root, name, ""), set())
+    return surveyed("csv", root, name, fetch(root, name), set())
 
 
 def surveyed(source: str, root: Path, name: str, fetched: Fetched, others: set[str]) -> Survey:

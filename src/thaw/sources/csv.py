@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from thaw.errors import InputError, nearest
-from thaw.grouping import group_names
 from thaw.index import Dataset
 from thaw.listing import SPLIT_NAMES
 from thaw.sources import Fetched
@@ -22,12 +21,10 @@ OUTSIDE = "outside"
 SEPARATORS = (",", ";", "\t")
 
 
-def fetch(root: Path, name: str, group: str) -> Fetched:
-    """``name``: the table's, below ``root``. Paths count from the table's folder. ``group``: as ``data.group``. Raises `InputError`."""
+def fetch(root: Path, name: str) -> Fetched:
+    """``name``: the table's, below ``root``. Paths count from the table's folder. Raises `InputError`."""
     file = root / name
     given = read_table(file)
-    if group and "group" in given:
-        raise InputError(f"data.group: {file} has a column 'group' already; keep one of the two")
     origin = [file.parent / path for path in given["path"]]
     paths = _kept_as(file.parent, origin)
     _once_each(file, paths, given["row"].tolist())
@@ -36,14 +33,14 @@ def fetch(root: Path, name: str, group: str) -> Fetched:
             "id": paths,
             "path": paths,
             "label": given["label"],
-            "group": group_names(paths, group, "data.group:") if group else given.get("group", pd.Series(paths)),
+            "group": given.get("group", pd.Series(paths)),
             "domain": given.get("domain", "all"),
             "split": _splits(file, given),
             "weight": _weights(file, given),
         }
     )
     classes = sorted(set(table["label"]))
-    grouped = bool(group) or "group" in given
+    grouped = "group" in given
     dataset = Dataset(root.resolve().name, classes, grouped, "weight" in given, "group" if grouped else "image", [])
     unused = [str(column) for column in given if column not in (*NEEDED, *OPTIONAL, "row")]
     remarks = [f"{file}: columns that are not used: {', '.join(unused)}"] if unused else []

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from thaw.errors import InputError, nearest
-from thaw.grouping import group_names
 from thaw.index import Dataset
 from thaw.listing import SPLIT_NAMES, walk
 from thaw.sources import Fetched
@@ -26,8 +25,8 @@ ENDINGS = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif", b"RIFF"
 """First bytes of a file -> what it is; for people, since images are told by their content."""
 
 
-def fetch(root: Path, raw: Path, group: str) -> Fetched:
-    """Write every image below ``raw``, in the order of files and rows. ``group``: as ``data.group``. Raises `InputError`."""
+def fetch(root: Path, raw: Path) -> Fetched:
+    """Write every image below ``raw``, in the order of files and rows. Raises `InputError`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -50,9 +49,9 @@ def fetch(root: Path, raw: Path, group: str) -> Fetched:
     left_out = {path for path, _ in bad}
     table = pd.DataFrame([row for row in rows if row[0] not in left_out], columns=["path", "label", "split"])
     paths, labels = table["path"].tolist(), set(table["label"])
-    table = table.assign(id=paths, domain="all", weight=1.0, group=group_names(paths, group, "data.group:") if group else paths)
+    table = table.assign(id=paths, domain="all", weight=1.0, group=paths)
     classes = classes if labels <= set(classes) else sorted(labels, key=_by_number)
-    return Fetched(table, Dataset(root.resolve().name, classes, bool(group), False, "group" if group else "image", []), None, bad)
+    return Fetched(table, Dataset(root.resolve().name, classes, False, False, "image", []), None, bad)
 
 
 def given_splits(root: Path, names: list[str]) -> dict[str, str]:
