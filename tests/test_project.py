@@ -150,6 +150,13 @@ def test_a_table_whose_folder_holds_the_project_is_refused(tmp_path: Path, into:
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_without_git_nothing_is_written(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="init: git is not installed"):
+        init_project(photos, tmp_path / "p", measure=False)
+    assert not (tmp_path / "p").exists()
+
+
 def test_hidden_files_do_not_make_a_folder_full(photos: Path, tmp_path: Path) -> None:
     project = tmp_path / "p"
     (project / ".idea").mkdir(parents=True)

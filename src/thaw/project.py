@@ -48,6 +48,8 @@ def init_project(images: Path, into: Path, measure: bool = True) -> None:
 
 def check_target(into: Path, images: Path) -> None:
     """Nothing of a person's is overwritten, and no image is taken for the project's. Raises `InputError`."""
+    if shutil.which("git") is None:
+        raise InputError("init: git is not installed, and a project is kept in it; install it (apt install git), then run this again")
     own = images.resolve()
     folder = images.parent.resolve() if images.is_file() else own
     if into.exists() and not into.is_dir():
