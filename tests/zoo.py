@@ -90,6 +90,8 @@ GOOD: dict[str, tuple[Callable[[Path], Any], tuple[int, int, int]]] = {
     "exif.png": (lambda p: scene().save(p, exif=turned(8)), (32, 48, 3)),
     "exif.webp": (lambda p: scene().save(p, exif=turned(5), lossless=True), (32, 48, 3)),
     "exif.tif": (lambda p: scene().save(p, exif=turned(6)), (32, 48, 3)),
+    "nonsense exif.png": (lambda p: scene().save(p, exif=b"nonsense"), (48, 32, 3)),
+    "nonsense exif.webp": (lambda p: scene().save(p, exif=b"nonsense", lossless=True), (48, 32, 3)),
     "dot.png": (lambda p: Image.new("RGB", (1, 1), "red").save(p), (1, 1, 3)),
     "line.png": (lambda p: Image.new("L", (20_000, 1), 200).save(p), (20_000, 1, 1)),
     "pillar.jpg": (lambda p: Image.new("RGB", (3, 20_000), "red").save(p), (3, 20_000, 3)),

@@ -113,7 +113,11 @@ def _reason(error: Exception) -> str:
 
 
 def _orientation(image: Image.Image) -> int:
-    return image.getexif().get(ORIENTATION, 1)
+    """As EXIF or XMP says; 1, upright, where that cannot be read: of a JPEG Pillow passes over it, of PNG and WebP it would raise."""
+    try:
+        return image.getexif().get(ORIENTATION, 1)
+    except Exception:  # noqa: BLE001
+        return 1
 
 
 # ---- whatever the pixels are
