@@ -6,6 +6,7 @@ becoming 255.
 Numbers that name no colour (floating point, 32-bit integers) are refused.
 """
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ TURNS = {
 SIDEWAYS = (5, 6, 7, 8)
 ELONGATED = 16
 """What is longer than so many times its width is cut to that, around its centre, before it is resized: 1 x 20,000 px would fill memory."""
+LARGEST_MPX = 179  # at which Pillow refuses: twice its MAX_IMAGE_PIXELS
 WORDS = 160  # characters of a reason
 
 
@@ -107,6 +109,8 @@ def _reason(error: Exception) -> str:
     """One short line, without the path: whoever reports it names the file."""
     if isinstance(error, UnidentifiedImageError):
         return "cannot identify image file"
+    if isinstance(error, Image.DecompressionBombError) and (pixels := re.search(r"\d+", str(error))):
+        return f"has {int(pixels[0]) / 1e6:,.0f} Mpx, above {LARGEST_MPX}; make it smaller"
     if isinstance(error, MemoryError):
         return "does not fit into memory"
     if isinstance(error, OSError) and error.strerror:
