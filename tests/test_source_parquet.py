@@ -13,7 +13,7 @@ from PIL import Image
 
 from thaw.errors import InputError
 from thaw.images import measure
-from thaw.sources.parquet import fetch
+from thaw.sources.parquet import _ending, fetch
 
 NAMES = ["cat", "dog", "10", "9"]
 
@@ -86,11 +86,21 @@ def test_a_row_without_bytes_is_bad(tmp_path: Path) -> None:
     assert fetched.table["path"].tolist() == ["a/0000000_x"]
 
 
+def test_long_names_fit_on_a_disk(tmp_path: Path) -> None:
+    called = ["照" * 119 + ".png", "a" * 300 + ".jpg", "\ud800x.png"]
+    assert [len(_ending(b"", name).encode()) <= 121 for name in called] == [True] * 3
+    write(tmp_path / "own/a.parquet", [0, 1], [{"bytes": image(), "path": name} for name in called[:2]])
+    paths = fetch(tmp_path / "own", tmp_path / "raw").table["path"].tolist()
+    assert paths == [f"a/0000000_{'照' * 38}.png", f"a/0000001_{'a' * 116}.jpg"]
+    assert all((tmp_path / "raw" / path).is_file() for path in paths)
+
+
 @pytest.mark.parametrize(
     ("labels", "images", "said"),
     [
         ([0, None], None, "row 1 (from 0) has no label"),
         ([0, -1], None, "row 1 (from 0) has no label"),
+        (["a", " "], None, "row 1 (from 0) has no label"),
         ([0, 7], None, "row 1 (from 0) has label 7, and the file names 4 classes only"),
         ([0.5, 1.0], None, "column 'label' is double, neither whole numbers nor text"),
         ([0, 1], ["a", "b"], "column 'image' is string, not bytes nor a struct with a part 'bytes'"),

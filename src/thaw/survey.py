@@ -1,6 +1,9 @@
 """What a folder of images holds, told by names, tables and headers: classes, sizes, a given split. No image is decoded."""
 
+import warnings
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from statistics import median
@@ -128,31 +131,36 @@ def survey_parquet(root: Path, names: list[str]) -> Survey:
     from pyarrow import ArrowException
     from pyarrow.parquet import ParquetFile
 
-    from thaw.sources.parquet import class_names, given_splits
+    from thaw.sources.parquet import check_columns, class_names, class_of, given_splits
 
     found = given_splits(root, names)
     paths, labels, splits, heads, looked = [], [], [], [], []
     for name in names:
         try:
             with ParquetFile(root / name) as file:
-                columns = file.schema_arrow.names
-                missing = [column for column in ("image", "label") if column not in columns]
-                if missing:
-                    raise InputError(f"init: {name} has no column {missing[0]!r}; it has {', '.join(columns)}")
+                check_columns(root / name, file.schema_arrow)
                 classes = class_names(file.schema_arrow)
                 own: list[Any] = file.read(columns=["label"]).column("label").to_pylist()
                 first = next(file.iter_batches(batch_size=-(-SAMPLE // len(names)), columns=["image"]), None)
         except ArrowException as error:
             raise InputError(f"init: {name} is no parquet file ({' '.join(str(error).split())[:80]})") from None
-        labels += [classes[label] if isinstance(label, int) and label < len(classes) else str(label) for label in own]
+        labels += [class_of(root / name, row, label, classes) for row, label in enumerate(own)]
         paths += [f"{name}/{row}" for row in range(len(own))]
         splits += [found[name]] * len(own)
         rows = [] if first is None else first.column(0).to_pylist()
         looked += [f"{name}/{row}" for row in range(len(rows))]
-        heads += [row["bytes"] if isinstance(row, dict) else row for row in rows]
+        heads += [(row.get("bytes") if isinstance(row, dict) else row) or b"" for row in rows]
     if not labels:
         raise InputError(f"init: the {len(names)} parquet files of {root} have no rows")
     return Survey("parquet", root, "", paths, labels, [], splits if all(splits) else [], sizes_of(heads, looked))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without Pillow's warnings of large images, which fetch takes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def sizes_of(files: list[Any], names: list[str]) -> Sizes:
@@ -165,7 +173,7 @@ def sizes_of(files: list[Any], names: list[str]) -> Sizes:
     step = -(-len(files) // SAMPLE) or 1
     for name, file in list(zip(names, files, strict=True))[::step]:
         try:
-            with Image.open(BytesIO(file) if isinstance(file, bytes) else file) as image:
+            with quiet(), Image.open(BytesIO(file) if isinstance(file, bytes) else file) as image:
                 rows.append((image.width, image.height, image.mode not in ("1", "L", "LA", "I", "I;16", "F")))
         except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
             unreadable.append(f"{name} ({type(error).__name__})")
