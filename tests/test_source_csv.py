@@ -102,6 +102,14 @@ def test_groups_by_a_pattern_on_the_paths(tmp_path: Path) -> None:
     assert found["group"].tolist() == ["p1", "p2"] and dataset.grouped
 
 
+def test_backslashes_of_windows_are_told(tmp_path: Path) -> None:
+    rows = "path,label\n1.png,cat\nsub\\2.png,dog\n"
+    with pytest.raises(InputError, match=r"labels\.csv: row 3: 'sub\\\\2\.png' is not there; write / for \\ in all paths"):
+        fetch(table(tmp_path, rows), "labels.csv")
+    (tmp_path / "sub\\2.png").write_text("a name like any other")
+    assert fetch(tmp_path, "labels.csv").table["path"].tolist() == ["1.png", "sub\\2.png"]
+
+
 def test_columns_that_are_not_used_are_told(tmp_path: Path) -> None:
     remarks = fetch(table(tmp_path, "path,label,Group,age\n1.png,cat,a,3\n2.png,dog,b,4\n"), "labels.csv").remarks
     assert remarks == [f"{tmp_path}/labels.csv: columns that are not used: Group, age"]

@@ -1,6 +1,7 @@
 """What names, tables and headers tell; nothing is decoded whole."""
 
 import json
+import os
 import re
 import warnings
 from pathlib import Path
@@ -119,6 +120,32 @@ def test_large_images_warn_nobody(tmp_path: Path) -> None:
         warnings.simplefilter("always")
         assert sizes_of([tmp_path / "a.png"], ["a.png"]).longest == 10_000
     assert seen == []
+
+
+def test_only_files_are_looked_at(tmp_path: Path) -> None:
+    """A link to nowhere cannot be opened, and a pipe is waited for."""
+    put_classes(tmp_path / "own", {"cat": 3, "dog": 3})
+    (tmp_path / "own" / "old.csv").symlink_to("nowhere.csv")
+    os.mkfifo(tmp_path / "own" / "pipe.csv")
+    os.mkfifo(tmp_path / "own" / "cat" / "pipe.png")
+    found = survey(tmp_path / "own")
+    assert (found.source, found.sizes.read, found.sizes.unreadable) == ("folder", 6, ["cat/pipe.png (not a file)"])
+    with pytest.raises(InputError, match=r"pipe\.csv is neither a folder nor a \.csv file"):
+        survey(tmp_path / "own" / "pipe.csv")
+
+
+def test_a_table_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_classes(tmp_path, {"cat": 3, "dog": 3})
+    (tmp_path / "secret.csv").write_text("path,label\n")
+
+    def refuse(self: Path, *args: object, **how: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", refuse)  # whoever runs this may read everything, perhaps
+    with pytest.raises(InputError, match=r"init: .*secret\.csv cannot be read \(permission denied\)"):
+        survey(tmp_path)
+    with pytest.raises(InputError, match=r"data\.table: .*secret\.csv cannot be read \(permission denied\)"):
+        survey(tmp_path / "secret.csv")
 
 
 def test_headers_are_sampled_evenly_and_broken_ones_named(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def survey(images: Path) -> Survey:
     """
     if not images.exists():
         raise InputError(f"init: {images} does not exist; name the folder of your images, or the CSV that lists them")
-    if images.is_file() and images.suffix.lower() != ".csv":
+    if not images.is_dir() and not (images.is_file() and images.suffix.lower() == ".csv"):
         raise InputError(f"init: {images} is neither a folder nor a .csv file")
     root = (images if images.is_dir() else images.parent).resolve()
     files = walk(root, "init")[0] if images.is_dir() else []
@@ -74,13 +74,18 @@ def survey(images: Path) -> Survey:
 
 
 def is_table(path: Path) -> bool:
-    """Whether a file is a CSV whose header has the columns path and label."""
+    """Whether a file is a CSV whose header has the columns path and label. Raises `InputError` where that cannot be read."""
     from thaw.sources.csv import SEPARATORS
 
-    if path.suffix.lower() != ".csv":
+    if path.suffix.lower() != ".csv" or not path.is_file():  # a link to nowhere; a pipe, which would be waited for
         return False
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        header = file.readline()
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            header = file.readline()
+    except OSError as error:
+        raise InputError(
+            f"init: {path} cannot be read ({(error.strerror or 'unknown').lower()}); make it readable, or move it away"
+        ) from None
     columns = {name.strip().strip('"') for name in header.split(max(SEPARATORS, key=header.count))}
     return {"path", "label"} <= columns
 
@@ -172,6 +177,9 @@ def sizes_of(files: list[Any], names: list[str]) -> Sizes:
     rows, unreadable = [], []
     step = -(-len(files) // SAMPLE) or 1
     for name, file in list(zip(names, files, strict=True))[::step]:
+        if isinstance(file, Path) and not file.is_file():
+            unreadable.append(f"{name} (not a file)")
+            continue
         try:
             with quiet(), Image.open(BytesIO(file) if isinstance(file, bytes) else file) as image:
                 rows.append((image.width, image.height, image.mode not in ("1", "L", "LA", "I", "I;16", "F")))

@@ -1,6 +1,7 @@
 """Your table: a CSV with a path and a label for each image, and optionally its group, domain, split and weight."""
 
 import csv
+import os
 import unicodedata
 from collections.abc import Callable, Sequence
 from os.path import commonpath, normpath
@@ -25,6 +26,7 @@ def fetch(root: Path, name: str) -> Fetched:
     """``name``: the table's, below ``root``. Paths count from the table's folder. Raises `InputError`."""
     file = root / name
     given = read_table(file)
+    _check_separators(file, given)
     origin = [file.parent / path for path in given["path"]]
     paths = _kept_as(file.parent, origin)
     _once_each(file, paths, given["row"].tolist())
@@ -89,6 +91,8 @@ def _records(file: Path) -> list[list[str]]:
             records = list(csv.reader(stream, delimiter=_separator(header), strict=True))
     except UnicodeDecodeError as error:
         raise InputError(f"data.table: {file} is not UTF-8 (byte {error.start}); save it as CSV UTF-8") from None
+    except OSError as error:
+        raise InputError(f"data.table: {file} cannot be read ({(error.strerror or 'unknown').lower()}); make it readable") from None
     except csv.Error as error:
         raise InputError(f"data.table: {file} is no table: {error}") from None
     if not records:
@@ -99,6 +103,13 @@ def _records(file: Path) -> list[list[str]]:
 def _separator(header: str) -> str:
     """The one that the header has most of: spreadsheets write semicolons where a comma is the decimal sign."""
     return max(SEPARATORS, key=header.count)
+
+
+def _check_separators(file: Path, given: pd.DataFrame) -> None:
+    """Raises `InputError` for the first path as Windows writes it, unless a file is called so: here a backslash is a letter."""
+    for path, row in zip(given["path"], given["row"], strict=True):
+        if "\\" in path and not os.path.lexists(file.parent / path):
+            raise InputError(f"data.table: {file}: row {row}: {path!r} is not there; write / for \\ in all paths")
 
 
 def _kept_as(folder: Path, origin: Sequence[Path]) -> list[str]:
