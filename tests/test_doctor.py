@@ -94,6 +94,13 @@ def test_params(project: Path) -> None:
     assert "params.yaml" in problems(project)
 
 
+def test_params_that_are_no_text(project: Path) -> None:
+    (project / "params.yaml").write_bytes(b"\xff\xfe")
+    found = {finding.check: finding for finding in doctor.findings(project)}
+    assert found["params.yaml"].said.startswith("cannot be read ('utf-8'") and found["params.yaml"].mend == "git checkout params.yaml"
+    assert "mlruns" in found
+
+
 def test_git(tmp_path: Path) -> None:
     assert "git init" in doctor.repository(tmp_path).mend
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)

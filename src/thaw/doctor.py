@@ -72,6 +72,9 @@ def findings(root: Path) -> Iterator[Finding]:
         yield Finding(
             "params.yaml", str(error).removeprefix(f"{root / 'params.yaml'}: "), "edit params.yaml as it says; `thaw check` reads it again"
         )
+    except UnicodeDecodeError as error:
+        params = None
+        yield Finding("params.yaml", f"cannot be read ({error})", "git checkout params.yaml")
     yield told("git", repository, root)
     yield from environment(root)
     yield pair()
