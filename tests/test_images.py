@@ -2,6 +2,7 @@
 
 import io
 import re
+import struct
 import warnings
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,34 @@ def test_sixteen_bits_are_scaled_over_their_full_range(tmp_path: Path, kind: str
 def test_sixteen_bits_of_the_other_byte_order(tmp_path: Path) -> None:
     Image.frombytes("I;16B", (2, 2), bytes([0, 0, 255, 255] * 2)).save(tmp_path / "a.tif")
     np.testing.assert_array_equal(decode_square(tmp_path / "a.tif", 2, 1)[0, :, 0], [0, 255])
+
+
+def tiff(bits: int, photometric: int, pixels: bytes, side: int) -> bytes:
+    """An uncompressed square of gray, as Pillow would not write it."""
+    tags = {256: side, 257: side, 258: bits, 259: 1, 262: photometric, 273: 122, 277: 1, 278: side, 279: len(pixels)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(4) + pixels
+
+
+def test_twelve_bits_are_scaled_over_their_full_range(tmp_path: Path) -> None:
+    values = np.tile(np.arange(0, 4096, 63)[:64], (64, 1))
+    first, second = values.ravel()[::2], values.ravel()[1::2]
+    packed = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], 1).astype(np.uint8)
+    (tmp_path / "a.tif").write_bytes(tiff(12, 1, packed.tobytes(), 64))
+    found = decode_square(tmp_path / "a.tif", 64, 1)[..., 0]
+    np.testing.assert_array_equal(found, np.rint(values * 255 / 4095))
+    (tmp_path / "white.tif").write_bytes(tiff(12, 1, b"\xff" * 6, 2))
+    assert (decode_square(tmp_path / "white.tif", 2, 1) == 255).all()
+
+
+def test_sixteen_bits_of_which_zero_is_white(tmp_path: Path) -> None:
+    pixels = np.array([0, 257, 65278, 65535], dtype="<u2")
+    (tmp_path / "a.tif").write_bytes(tiff(16, 0, pixels.tobytes(), 2))
+    np.testing.assert_array_equal(decode_square(tmp_path / "a.tif", 2, 1).ravel(), [255, 254, 1, 0])
+    (tmp_path / "long.tif").write_bytes(
+        tiff(16, 0, bytes(2 * 64), 64).replace(struct.pack("<HHII", 257, 4, 1, 64), struct.pack("<HHII", 257, 4, 1, 1))
+    )
+    assert (decode_square(tmp_path / "long.tif", 4, 1) == 255).all()
 
 
 @pytest.mark.parametrize(("size", "corner"), [((20_000, 1), 200), ((1, 20_000), 200), ((1, 1), 200)])

@@ -18,7 +18,16 @@ def touch(root: Path, *paths: str) -> Path:
 
 
 def test_classes_are_the_uppermost_folders_and_clutter_is_passed_over(tmp_path: Path) -> None:
-    clutter = ["cat/.hidden.jpg", ".git/a/1.jpg", "cat/.DS_Store", "cat/Thumbs.db", "dog/desktop.ini", "__MACOSX/cat/1.jpg", ".dvc/x"]
+    clutter = [
+        "cat/.hidden.jpg",
+        ".git/a/1.jpg",
+        "cat/.DS_Store",
+        "cat/Thumbs.db",
+        "dog/desktop.ini",
+        "__MACOSX/cat/1.jpg",
+        ".dvc/x",
+        "cat/Icon\r",
+    ]
     listing = list_folder(touch(tmp_path, "cat/1.jpg", "cat/deep/er/2.JPG", "dog/ö 3.png", "README.md", *clutter), "data.path")
     assert listing.files == ["README.md", "cat/1.jpg", "cat/deep/er/2.JPG", "dog/ö 3.png"]
     assert [listing.label(path) for path in listing.files[1:]] == ["cat", "cat", "dog"]
@@ -77,6 +86,30 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
     assert walk(root, "x")[0] == ["cat/1.png", "cat/2.png", "dog/3.png", "dog/link.png"]
     (tmp_path / "whole").symlink_to(root)
     assert walk(tmp_path / "whole", "x")[0] == walk(root, "x")[0]
+
+
+def test_links_to_each_other_multiply_nothing(tmp_path: Path) -> None:
+    kinds = ("cat", "dog")
+    root = touch(tmp_path / "root", *(f"{kind}/{k}.png" for kind in kinds for k in range(3)))
+    (root / "cat/y").symlink_to("../dog")
+    (root / "dog/x").symlink_to("../cat")
+    assert walk(root, "x")[0] == [f"{kind}/{k}.png" for kind in kinds for k in range(3)]
+    assert walk(root, "x")[1] == ["cat", "dog"]
+
+
+def test_a_link_to_a_hidden_folder_is_followed(tmp_path: Path) -> None:
+    root = touch(tmp_path, ".store/1.png", "dog/2.png")
+    (root / "cat").symlink_to(".store")
+    assert walk(root, "x")[0] == ["cat/1.png", "dog/2.png"]
+
+
+def test_folders_outside_that_link_to_each_other_are_followed_once(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.png", "b/2.png")
+    (tmp_path / "a/b").symlink_to("../b")
+    (tmp_path / "b/a").symlink_to("../a")
+    root = touch(tmp_path / "root", "dog/3.png")
+    (root / "cat").symlink_to(tmp_path / "a")
+    assert walk(root, "x")[0] == ["cat/1.png", "cat/b/2.png", "dog/3.png"]
 
 
 def test_names_that_are_not_utf8_are_told(tmp_path: Path) -> None:

@@ -125,6 +125,38 @@ def test_nothing_is_written_where_something_is_wrong(photos: Path, tmp_path: Pat
         assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("name", ["data", "data/raw", "data/raw/deep", "runs", "models", "src", "reports", "tour", ".dvc/photos"])
+def test_images_where_the_pipeline_keeps_its_own_are_refused(tmp_path: Path, name: str) -> None:
+    images = put_classes(tmp_path / name, {"cat": 12, "dog": 12})
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match=rf"{name} is where a project keeps its own files; rename the folder, or .* --into"):
+        init_project(images, tmp_path, measure=False)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["data/own", "data/photos", "photos/runs"])
+def test_images_elsewhere_in_the_project_may_stay(tmp_path: Path, name: str) -> None:
+    assert made(put_classes(tmp_path / name, {"cat": 12, "dog": 12}), tmp_path).data.path == name
+
+
+@pytest.mark.parametrize("into", [".", "project"])
+def test_a_table_whose_folder_holds_the_project_is_refused(tmp_path: Path, into: str) -> None:
+    put_images(tmp_path / "scans", [f"{k}.png" for k in range(24)])
+    rows = [f"scans/{k}.png,{'ab'[k % 2]}" for k in range(24)]
+    (tmp_path / "labels.csv").write_text("path,label\n" + "\n".join(rows) + "\n")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match=r"lies within the table's folder .* put the table beside the images .* elsewhere with --into"):
+        init_project(tmp_path / "labels.csv", tmp_path / into, measure=False)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_without_git_nothing_is_written(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="init: git is not installed"):
+        init_project(photos, tmp_path / "p", measure=False)
+    assert not (tmp_path / "p").exists()
+
+
 def test_hidden_files_do_not_make_a_folder_full(photos: Path, tmp_path: Path) -> None:
     project = tmp_path / "p"
     (project / ".idea").mkdir(parents=True)

@@ -98,6 +98,23 @@ def test_bad_files_are_left_out_and_listed(project: Path, monkeypatch: pytest.Mo
     assert sorted(path.name for path in Path("data/raw").iterdir()) == ["a", "b"]
 
 
+def test_groups_are_asked_of_images_alone(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain(*(f"data/own/{kind}/patient_{k // 2}_{k}.png" for kind in ("a", "b") for k in range(8)))
+    touch(project / "data/own", "a/notes.txt")
+    group = r"(?P<group>patient_\d+)_"
+    dials(monkeypatch, method="grouped", group=group)
+    with pytest.raises(InputError, match=r"fetch: 1 file is not images: a/notes\.txt .* data\.on_bad: quarantine"):
+        fetch.main()
+    dials(monkeypatch, method="grouped", group=group, on_bad="quarantine")
+    fetch.main()
+    assert sorted(set(read_index(Path("data/index.csv"))["group"])) == [f"patient_{k}" for k in range(4)]
+    dataset = read_dataset(Path("data/dataset.json"))
+    assert dataset.grouped and dataset.group_name == "group"
+    plain("data/own/a/unnamed.png")
+    with pytest.raises(InputError, match=r"data\.group: .* matches 16 of 17 paths, not 'a/unnamed\.png'"):
+        fetch.main()
+
+
 def test_a_disk_that_is_full_is_not_the_images_fault(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dials(monkeypatch, on_bad="quarantine")
     plain(*(f"data/own/{kind}/{k}.png" for kind in ("a", "b") for k in range(4)))

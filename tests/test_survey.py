@@ -1,6 +1,9 @@
 """What names, tables and headers tell; nothing is decoded whole."""
 
 import json
+import os
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from folders import put_classes, put_images
+from zoo import bomb
 
 from thaw.errors import InputError
 from thaw.survey import SAMPLE, sizes_of, survey
@@ -81,6 +85,67 @@ def test_numbers_without_names_are_their_own(tmp_path: Path) -> None:
     parquet(tmp_path / "data" / "part.parquet", [7, 3, 7], image, {})
     found = survey(tmp_path / "data")
     assert (found.classes, found.splits) == ({"7": 2, "3": 1}, [])
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([0, -1], "row 1 (from 0) has no label"),
+        ([0, None], "row 1 (from 0) has no label"),
+        ([0, 7], "row 1 (from 0) has label 7, and the file names 2 classes only"),
+    ],
+)
+def test_labels_of_parquet_are_read_as_fetch_reads_them(tmp_path: Path, labels: list[Any], said: str) -> None:
+    metadata = {b"huggingface": json.dumps({"info": {"features": {"label": {"names": ["cat", "dog"]}}}}).encode()}
+    parquet(tmp_path / "part.parquet", labels, b"x", metadata)
+    with pytest.raises(InputError, match=re.escape(said)):
+        survey(tmp_path)
+
+
+def test_images_of_parquet_are_bytes_or_missing(tmp_path: Path) -> None:
+    image = (put_images(tmp_path / "x", ["1.png"]) / "1.png").read_bytes()
+    rows = [{"bytes": image, "path": "1.png"}, {"bytes": None, "path": "2.png"}, None]
+    (tmp_path / "own").mkdir()
+    pq.write_table(pa.table({"image": rows, "label": [0, 1, 1]}), tmp_path / "own" / "a.parquet")
+    found = survey(tmp_path / "own")
+    assert found.classes == {"1": 2, "0": 1} and found.sizes.read == 1 and len(found.sizes.unreadable) == 2
+    pq.write_table(pa.table({"image": [str(tmp_path / "x" / "1.png")] * 2, "label": [0, 1]}), tmp_path / "own" / "a.parquet")
+    with pytest.raises(InputError, match="column 'image' is string, not bytes"):
+        survey(tmp_path / "own")
+
+
+def test_large_images_warn_nobody(tmp_path: Path) -> None:
+    bomb(tmp_path / "a.png", 10_000)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        assert sizes_of([tmp_path / "a.png"], ["a.png"]).longest == 10_000
+    assert seen == []
+
+
+def test_only_files_are_looked_at(tmp_path: Path) -> None:
+    """A link to nowhere cannot be opened, and a pipe is waited for."""
+    put_classes(tmp_path / "own", {"cat": 3, "dog": 3})
+    (tmp_path / "own" / "old.csv").symlink_to("nowhere.csv")
+    os.mkfifo(tmp_path / "own" / "pipe.csv")
+    os.mkfifo(tmp_path / "own" / "cat" / "pipe.png")
+    found = survey(tmp_path / "own")
+    assert (found.source, found.sizes.read, found.sizes.unreadable) == ("folder", 6, ["cat/pipe.png (not a file)"])
+    with pytest.raises(InputError, match=r"pipe\.csv is neither a folder nor a \.csv file"):
+        survey(tmp_path / "own" / "pipe.csv")
+
+
+def test_a_table_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_classes(tmp_path, {"cat": 3, "dog": 3})
+    (tmp_path / "secret.csv").write_text("path,label\n")
+
+    def refuse(self: Path, *args: object, **how: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", refuse)  # whoever runs this may read everything, perhaps
+    with pytest.raises(InputError, match=r"init: .*secret\.csv cannot be read \(permission denied\)"):
+        survey(tmp_path)
+    with pytest.raises(InputError, match=r"data\.table: .*secret\.csv cannot be read \(permission denied\)"):
+        survey(tmp_path / "secret.csv")
 
 
 def test_headers_are_sampled_evenly_and_broken_ones_named(tmp_path: Path) -> None:

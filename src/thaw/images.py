@@ -1,10 +1,12 @@
 """From image files of any kind to one uint8 array. No torch here: the stages that read files do not need it.
 
 What is taken for the picture: the first frame or page; turned upright as EXIF or XMP says; transparent places on white; CMYK, palettes and
-other colours as Pillow turns them into RGB, colour profiles not looked at; 16 bits of gray as 8 over their full range, 65535 becoming 255.
+other colours as Pillow turns them into RGB, colour profiles not looked at; 12 and 16 bits of gray as 8 over their full range, the largest
+becoming 255.
 Numbers that name no colour (floating point, 32-bit integers) are refused.
 """
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +22,8 @@ NUMBERS = {"F": "floating-point", "I": "32-bit integer"}
 NO_PICTURES = ("EPS", "WMF")
 """Programs and recordings for other programs: Pillow would have to run something to see a picture."""
 ORIENTATION = 0x0112  # EXIF tag
+BITS, PHOTOMETRIC = 258, 262  # TIFF tags
+WHITE_IS_ZERO = 0  # of PHOTOMETRIC
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -33,6 +37,7 @@ TURNS = {
 SIDEWAYS = (5, 6, 7, 8)
 ELONGATED = 16
 """What is longer than so many times its width is cut to that, around its centre, before it is resized: 1 x 20,000 px would fill memory."""
+LARGEST_MPX = 179  # at which Pillow refuses: twice its MAX_IMAGE_PIXELS
 WORDS = 160  # characters of a reason
 
 
@@ -63,7 +68,7 @@ def decode_square(path: Path, side: int, channels: int) -> UInt8[np.ndarray, "si
         opened.load()
         _check_pixels(opened)
         turn = TURNS.get(_orientation(opened))
-        image = _plain(_middle(opened)).convert("L" if channels == 1 else "RGB")
+        image = _plain(_middle(_in_8_bits(opened) if _has_16_bits(opened) else opened)).convert("L" if channels == 1 else "RGB")
         image = image if turn is None else image.transpose(turn)
         if image.size != (side, side):
             scale = side / min(image.size)
@@ -104,6 +109,8 @@ def _reason(error: Exception) -> str:
     """One short line, without the path: whoever reports it names the file."""
     if isinstance(error, UnidentifiedImageError):
         return "cannot identify image file"
+    if isinstance(error, Image.DecompressionBombError) and (pixels := re.search(r"\d+", str(error))):
+        return f"has {int(pixels[0]) / 1e6:,.0f} Mpx, above {LARGEST_MPX}; make it smaller"
     if isinstance(error, MemoryError):
         return "does not fit into memory"
     if isinstance(error, OSError) and error.strerror:
@@ -113,7 +120,11 @@ def _reason(error: Exception) -> str:
 
 
 def _orientation(image: Image.Image) -> int:
-    return image.getexif().get(ORIENTATION, 1)
+    """As EXIF or XMP says; 1, upright, where that cannot be read: of a JPEG Pillow passes over it, of PNG and WebP it would raise."""
+    try:
+        return image.getexif().get(ORIENTATION, 1)
+    except Exception:  # noqa: BLE001
+        return 1
 
 
 # ---- whatever the pixels are
@@ -139,17 +150,14 @@ def _middle(image: Image.Image) -> Image.Image:
 
 
 def _cut(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
-    """`Image.crop`, with the format and the transparent colour, which say how pixels are to be read."""
+    """`Image.crop`, with the transparent colour, which says how pixels are to be read."""
     cut = image.crop(box)
-    cut.format = image.format
     cut.info = image.info
     return cut
 
 
 def _plain(image: Image.Image) -> Image.Image:
     """8 bits: L where it is gray, else RGB; what is transparent on white."""
-    if _has_16_bits(image):
-        return _in_8_bits(image)
     wanted = "L" if image.mode in GRAY_MODES else "RGB"
     if not image.has_transparency_data:
         return image.convert(wanted)
@@ -158,8 +166,17 @@ def _plain(image: Image.Image) -> Image.Image:
 
 
 def _in_8_bits(image: Image.Image) -> Image.Image:
-    """value / 257, rounded, so that 0 stays 0 and 65535 becomes 255; a transparent value is white."""
+    """value * 255 / largest, rounded: 0 stays 0 and 65535, of 12 bits 4095, becomes 255; a transparent value is white.
+
+    Pillow hands out the numbers of such a TIFF as they are, even where the file has fewer bits or calls 0 white.
+    """
     values = np.asarray(image).astype(np.uint16)
     if "transparency" in image.info:
         values[values == image.info["transparency"]] = 65535
-    return Image.fromarray((values // 257 + (values % 257 > 128)).astype(np.uint8))
+    tags = getattr(image, "tag_v2", {})
+    largest = 2 ** tags.get(BITS, (16,))[0] - 1
+    if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
+        values = largest - values
+    if largest == 65535:  # value / 257, in half the memory
+        return Image.fromarray((values // 257 + (values % 257 > 128)).astype(np.uint8))
+    return Image.fromarray(((values.astype(np.uint32) * 255 + largest // 2) // largest).astype(np.uint8))

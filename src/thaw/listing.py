@@ -14,7 +14,7 @@ from thaw.errors import InputError
 from thaw.splits import TEST, TRAIN, VAL
 
 SPLIT_NAMES = {"train": TRAIN, "training": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "test": TEST, "testing": TEST}
-CLUTTER = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx")
+CLUTTER = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r")
 """What operating systems leave in folders, in lower case; like hidden files and folders it is passed over."""
 
 
@@ -62,7 +62,7 @@ def list_folder(root: Path, where: str) -> Listing:
 def walk(root: Path, where: str) -> tuple[list[str], list[str]]:
     """Files and folders below ``root`` in order of names, but for hidden ones and clutter.
 
-    Links are followed, but for those that lead back to where they lie. Raises `InputError`.
+    Links to folders are followed but where they name what is listed in its own place. Raises `InputError`.
     """
     if not root.is_dir():
         raise InputError(f"{where}: {root} is {'not a folder' if root.exists() else 'not there; it should be a folder'}")
@@ -72,7 +72,7 @@ def walk(root: Path, where: str) -> tuple[list[str], list[str]]:
 
     files, folders = [], []
     for place, below, names in os.walk(root, onerror=refuse, followlinks=True):
-        below[:] = sorted(name for name in below if _wanted(name) and not _leads_back(Path(place, name)))
+        below[:] = sorted(name for name in below if _wanted(name) and not _leads_back(Path(place, name), root))
         here = Path(place).relative_to(root)
         files += [(here / name).as_posix() for name in names if _wanted(name)]
         folders += [(here / name).as_posix() for name in below]
@@ -86,8 +86,15 @@ def _wanted(name: str) -> bool:
     return not name.startswith(".") and name.lower() not in CLUTTER
 
 
-def _leads_back(folder: Path) -> bool:
-    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
+def _leads_back(folder: Path, root: Path) -> bool:
+    """Whether a folder is a link to what is listed already, or to what holds it: followed, it would multiply files."""
+    if not folder.is_symlink():
+        return False
+    target, top = folder.resolve(), root.resolve()
+    if target.is_relative_to(top) and all(map(_wanted, target.relative_to(top).parts)):
+        return True
+    above = [folder.parents[up].resolve() for up in range(len(folder.relative_to(root).parts))]  # by the way here, which may be over links
+    return any(place.is_relative_to(target) for place in above)
 
 
 def _is_utf8(path: str) -> bool:

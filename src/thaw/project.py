@@ -48,12 +48,16 @@ def init_project(images: Path, into: Path, measure: bool = True) -> None:
 
 def check_target(into: Path, images: Path) -> None:
     """Nothing of a person's is overwritten, and no image is taken for the project's. Raises `InputError`."""
+    if shutil.which("git") is None:
+        raise InputError("init: git is not installed, and a project is kept in it; install it (apt install git), then run this again")
     own = images.resolve()
+    folder = images.parent.resolve() if images.is_file() else own
     if into.exists() and not into.is_dir():
         raise InputError(f"init: {into} is a file; name a folder with --into")
-    if own in (into.resolve(), *into.resolve().parents):
+    check_nesting(into, images, folder)
+    if folder.is_relative_to(into.resolve()) and is_taken(folder.relative_to(into.resolve())):
         raise InputError(
-            f"init: {into} lies within the images, and so would what the pipeline makes; name an empty folder elsewhere with --into"
+            f"init: {folder} is where a project keeps its own files; rename the folder, or make the project elsewhere with --into"
         )
     there = sorted(path.name for path in into.iterdir() if path.resolve() not in (own, *own.parents)) if into.exists() else []
     seen = [name for name in there if not name.startswith(".")]
@@ -62,6 +66,32 @@ def check_target(into: Path, images: Path) -> None:
         raise InputError(f"init: {into} is not empty ({listed}); name an empty folder with --into")
     if clash := [name for name in there if name in (".dvc", ".dvcignore", ".gitignore")]:
         raise InputError(f"init: {into} has a {clash[0]} already; name an empty folder with --into")
+
+
+def check_nesting(into: Path, images: Path, folder: Path) -> None:
+    """What the pipeline makes must not lie in ``folder``, the images' or their table's, which it watches. Raises `InputError` if so."""
+    if folder not in (into.resolve(), *into.resolve().parents):
+        return
+    if images.is_file():
+        mend = "put the table beside the images in a folder of their own, or the project elsewhere with --into"
+        raise InputError(f"init: {into} lies within the table's folder ({folder}), all of which counts as data; {mend}")
+    raise InputError(
+        f"init: {into} lies within the images, and so would what the pipeline makes; name an empty folder elsewhere with --into"
+    )
+
+
+def is_taken(folder: Path) -> bool:
+    """Whether a path from a project's top is the pipeline's own: what stages make, what git is told to pass over, and the project's files.
+
+    In data/ there is room for other folders, such as data/own.
+    """
+    stages = YAML(typ="safe", pure=True).load(template("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    made = [next(iter(out)) if isinstance(out, dict) else out for stage in stages.values() for out in stage.get("outs", [])]
+    ignored = [line[1:] for line in template(".gitignore").read_text(encoding="utf-8").splitlines() if line.startswith("/")]
+    if folder.parts[:1] == ("data",):
+        return len(folder.parts) == 1 or folder.parts[:2] in {tuple(path.split("/")[:2]) for path in made}
+    tops = {path.split("/")[0] for path in [*made, *ignored, *SHARED, *OWN]}
+    return folder.parts[0] in {*tops, "src", ".git"}
 
 
 def packed(name: str) -> str:

@@ -1,6 +1,9 @@
 """What a folder of images holds, told by names, tables and headers: classes, sizes, a given split. No image is decoded."""
 
+import warnings
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from statistics import median
@@ -55,7 +58,7 @@ def survey(images: Path) -> Survey:
     """
     if not images.exists():
         raise InputError(f"init: {images} does not exist; name the folder of your images, or the CSV that lists them")
-    if images.is_file() and images.suffix.lower() != ".csv":
+    if not images.is_dir() and not (images.is_file() and images.suffix.lower() == ".csv"):
         raise InputError(f"init: {images} is neither a folder nor a .csv file")
     root = (images if images.is_dir() else images.parent).resolve()
     files = walk(root, "init")[0] if images.is_dir() else []
@@ -71,13 +74,18 @@ def survey(images: Path) -> Survey:
 
 
 def is_table(path: Path) -> bool:
-    """Whether a file is a CSV whose header has the columns path and label."""
+    """Whether a file is a CSV whose header has the columns path and label. Raises `InputError` where that cannot be read."""
     from thaw.sources.csv import SEPARATORS
 
-    if path.suffix.lower() != ".csv":
+    if path.suffix.lower() != ".csv" or not path.is_file():  # a link to nowhere; a pipe, which would be waited for
         return False
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        header = file.readline()
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            header = file.readline()
+    except OSError as error:
+        raise InputError(
+            f"init: {path} cannot be read ({(error.strerror or 'unknown').lower()}); make it readable, or move it away"
+        ) from None
     columns = {name.strip().strip('"') for name in header.split(max(SEPARATORS, key=header.count))}
     return {"path", "label"} <= columns
 
@@ -92,7 +100,7 @@ def survey_folder(root: Path) -> Survey:
     """As the source `folder` sees it. Files that are called as no image is are told, and left out of the counts."""
     from thaw.sources.folder import fetch
 
-    fetched = fetch(root, "")
+    fetched = fetch(root)
     paths = fetched.table["path"].tolist()
     endings = image_endings()
     others = [path for path in paths if PurePosixPath(path).suffix.lower() not in endings]
@@ -105,7 +113,7 @@ def survey_table(root: Path, name: str) -> Survey:
     """As the source `csv` sees it."""
     from thaw.sources.csv import fetch
 
-    return surveyed("csv", root, name, fetch(root, name, ""), set())
+    return surveyed("csv", root, name, fetch(root, name), set())
 
 
 def surveyed(source: str, root: Path, name: str, fetched: Fetched, others: set[str]) -> Survey:
@@ -128,31 +136,36 @@ def survey_parquet(root: Path, names: list[str]) -> Survey:
     from pyarrow import ArrowException
     from pyarrow.parquet import ParquetFile
 
-    from thaw.sources.parquet import class_names, given_splits
+    from thaw.sources.parquet import check_columns, class_names, class_of, given_splits
 
     found = given_splits(root, names)
     paths, labels, splits, heads, looked = [], [], [], [], []
     for name in names:
         try:
             with ParquetFile(root / name) as file:
-                columns = file.schema_arrow.names
-                missing = [column for column in ("image", "label") if column not in columns]
-                if missing:
-                    raise InputError(f"init: {name} has no column {missing[0]!r}; it has {', '.join(columns)}")
+                check_columns(root / name, file.schema_arrow)
                 classes = class_names(file.schema_arrow)
                 own: list[Any] = file.read(columns=["label"]).column("label").to_pylist()
                 first = next(file.iter_batches(batch_size=-(-SAMPLE // len(names)), columns=["image"]), None)
         except ArrowException as error:
             raise InputError(f"init: {name} is no parquet file ({' '.join(str(error).split())[:80]})") from None
-        labels += [classes[label] if isinstance(label, int) and label < len(classes) else str(label) for label in own]
+        labels += [class_of(root / name, row, label, classes) for row, label in enumerate(own)]
         paths += [f"{name}/{row}" for row in range(len(own))]
         splits += [found[name]] * len(own)
         rows = [] if first is None else first.column(0).to_pylist()
         looked += [f"{name}/{row}" for row in range(len(rows))]
-        heads += [row["bytes"] if isinstance(row, dict) else row for row in rows]
+        heads += [(row.get("bytes") if isinstance(row, dict) else row) or b"" for row in rows]
     if not labels:
         raise InputError(f"init: the {len(names)} parquet files of {root} have no rows")
     return Survey("parquet", root, "", paths, labels, [], splits if all(splits) else [], sizes_of(heads, looked))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without Pillow's warnings of large images, which fetch takes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def sizes_of(files: list[Any], names: list[str]) -> Sizes:
@@ -164,8 +177,11 @@ def sizes_of(files: list[Any], names: list[str]) -> Sizes:
     rows, unreadable = [], []
     step = -(-len(files) // SAMPLE) or 1
     for name, file in list(zip(names, files, strict=True))[::step]:
+        if isinstance(file, Path) and not file.is_file():
+            unreadable.append(f"{name} (not a file)")
+            continue
         try:
-            with Image.open(BytesIO(file) if isinstance(file, bytes) else file) as image:
+            with quiet(), Image.open(BytesIO(file) if isinstance(file, bytes) else file) as image:
                 rows.append((image.width, image.height, image.mode not in ("1", "L", "LA", "I", "I;16", "F")))
         except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
             unreadable.append(f"{name} ({type(error).__name__})")

@@ -3,12 +3,13 @@
 A source is one file here with ``fetch(...) -> Fetched``, a line in `fetch_source`, and its name in `params.SourceName`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
 from thaw.errors import InputError
+from thaw.grouping import group_names
 from thaw.index import Dataset
 from thaw.params import OWN, Data
 
@@ -49,14 +50,28 @@ def _fetch_own(data: Data, root: Path, raw: Path) -> Fetched:
     if data.source == "folder":
         from thaw.sources import folder
 
-        return folder.fetch(root, data.group)
+        return folder.fetch(root)
     if data.source == "csv":
         from thaw.sources import csv
 
-        return csv.fetch(root, data.table, data.group)
+        fetched = csv.fetch(root, data.table)
+        if data.group and fetched.dataset.grouped:
+            raise InputError(f"data.group: {root / data.table} has a column 'group' already; keep one of the two")
+        return fetched
     from thaw.sources import parquet
 
-    return parquet.fetch(root, raw, data.group)
+    return parquet.fetch(root, raw)
+
+
+def with_groups(table: pd.DataFrame, dataset: Dataset, data: Data) -> tuple[pd.DataFrame, Dataset]:
+    """Both with the groups that ``data.group`` finds in the paths, where the source reads it. Raises `InputError` for a path without one.
+
+    ``table``: of images alone, since nobody calls notes.txt by a patient's name.
+    """
+    if data.source not in OWN or not data.group:
+        return table, dataset
+    groups = group_names(table["path"].tolist(), data.group, "data.group:")
+    return table.assign(group=groups), replace(dataset, grouped=True, group_name="group")
 
 
 def own_folder(data: Data, raw: Path) -> Path:

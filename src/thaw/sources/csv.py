@@ -1,6 +1,7 @@
 """Your table: a CSV with a path and a label for each image, and optionally its group, domain, split and weight."""
 
 import csv
+import os
 import unicodedata
 from collections.abc import Callable, Sequence
 from os.path import commonpath, normpath
@@ -11,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from thaw.errors import InputError, nearest
-from thaw.grouping import group_names
 from thaw.index import Dataset
 from thaw.listing import SPLIT_NAMES
 from thaw.sources import Fetched
@@ -22,12 +22,11 @@ OUTSIDE = "outside"
 SEPARATORS = (",", ";", "\t")
 
 
-def fetch(root: Path, name: str, group: str) -> Fetched:
-    """``name``: the table's, below ``root``. Paths count from the table's folder. ``group``: as ``data.group``. Raises `InputError`."""
+def fetch(root: Path, name: str) -> Fetched:
+    """``name``: the table's, below ``root``. Paths count from the table's folder. Raises `InputError`."""
     file = root / name
     given = read_table(file)
-    if group and "group" in given:
-        raise InputError(f"data.group: {file} has a column 'group' already; keep one of the two")
+    _check_separators(file, given)
     origin = [file.parent / path for path in given["path"]]
     paths = _kept_as(file.parent, origin)
     _once_each(file, paths, given["row"].tolist())
@@ -36,14 +35,14 @@ def fetch(root: Path, name: str, group: str) -> Fetched:
             "id": paths,
             "path": paths,
             "label": given["label"],
-            "group": group_names(paths, group, "data.group:") if group else given.get("group", pd.Series(paths)),
+            "group": given.get("group", pd.Series(paths)),
             "domain": given.get("domain", "all"),
             "split": _splits(file, given),
             "weight": _weights(file, given),
         }
     )
     classes = sorted(set(table["label"]))
-    grouped = bool(group) or "group" in given
+    grouped = "group" in given
     dataset = Dataset(root.resolve().name, classes, grouped, "weight" in given, "group" if grouped else "image", [])
     unused = [str(column) for column in given if column not in (*NEEDED, *OPTIONAL, "row")]
     remarks = [f"{file}: columns that are not used: {', '.join(unused)}"] if unused else []
@@ -92,6 +91,8 @@ def _records(file: Path) -> list[list[str]]:
             records = list(csv.reader(stream, delimiter=_separator(header), strict=True))
     except UnicodeDecodeError as error:
         raise InputError(f"data.table: {file} is not UTF-8 (byte {error.start}); save it as CSV UTF-8") from None
+    except OSError as error:
+        raise InputError(f"data.table: {file} cannot be read ({(error.strerror or 'unknown').lower()}); make it readable") from None
     except csv.Error as error:
         raise InputError(f"data.table: {file} is no table: {error}") from None
     if not records:
@@ -102,6 +103,13 @@ def _records(file: Path) -> list[list[str]]:
 def _separator(header: str) -> str:
     """The one that the header has most of: spreadsheets write semicolons where a comma is the decimal sign."""
     return max(SEPARATORS, key=header.count)
+
+
+def _check_separators(file: Path, given: pd.DataFrame) -> None:
+    """Raises `InputError` for the first path as Windows writes it, unless a file is called so: here a backslash is a letter."""
+    for path, row in zip(given["path"], given["row"], strict=True):
+        if "\\" in path and not os.path.lexists(file.parent / path):
+            raise InputError(f"data.table: {file}: row {row}: {path!r} is not there; write / for \\ in all paths")
 
 
 def _kept_as(folder: Path, origin: Sequence[Path]) -> list[str]:

@@ -6,14 +6,13 @@ from pathlib import Path
 import pandas as pd
 
 from thaw.errors import InputError
-from thaw.grouping import group_names
 from thaw.index import Dataset
 from thaw.listing import Listing, list_folder
 from thaw.sources import Fetched
 
 
-def fetch(root: Path, group: str) -> Fetched:
-    """Every file in a class folder is taken for an image until it is opened. ``group``: as ``data.group``. Raises `InputError`."""
+def fetch(root: Path) -> Fetched:
+    """Every file in a class folder is taken for an image until it is opened. Raises `InputError`."""
     listing = list_folder(root, "data.path")
     paths = sorted((path for path in listing.files if listing.in_a_class(path)), key=listing.by_number)
     if not paths:
@@ -23,7 +22,7 @@ def fetch(root: Path, group: str) -> Fetched:
             "id": paths,
             "path": paths,
             "label": [listing.label(path) for path in paths],
-            "group": group_names(paths, group, "data.group:") if group else paths,
+            "group": paths,
             "domain": "all",
             "split": [listing.split(path) for path in paths],
             "weight": 1.0,
@@ -32,7 +31,7 @@ def fetch(root: Path, group: str) -> Fetched:
     classes = sorted(set(table["label"]))
     if len(classes) < 2:
         raise InputError(f"data.path: {root} has one class only, {classes[0]!r}; {_deeper(listing, paths)}")
-    dataset = Dataset(root.resolve().name, classes, bool(group), False, "group" if group else "image", [])
+    dataset = Dataset(root.resolve().name, classes, False, False, "image", [])
     remarks = [f"{root / name}: is empty, so there is no class {Path(name).name!r} in it" for name in listing.empty_classes()]
     links = [root / path for path in listing.folders if (root / path).is_symlink()]
     remarks += [f"{path}: is a link; dvc repro does not notice what changes behind it" for path in links]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from thaw.errors import InputError, nearest
-from thaw.grouping import group_names
 from thaw.index import Dataset
 from thaw.listing import SPLIT_NAMES, walk
 from thaw.sources import Fetched
@@ -21,13 +20,13 @@ if TYPE_CHECKING:
 AT_ONCE = 64
 """Rows in memory."""
 LONGEST = 120
-"""Characters of a file's name that are kept, from the end."""
+"""Bytes of a file's name that are kept, from the end: disks allow 255, and the row's number comes before."""
 ENDINGS = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif", b"RIFF": ".webp", b"II*\0": ".tif", b"BM": ".bmp"}
 """First bytes of a file -> what it is; for people, since images are told by their content."""
 
 
-def fetch(root: Path, raw: Path, group: str) -> Fetched:
-    """Write every image below ``raw``, in the order of files and rows. ``group``: as ``data.group``. Raises `InputError`."""
+def fetch(root: Path, raw: Path) -> Fetched:
+    """Write every image below ``raw``, in the order of files and rows. Raises `InputError`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -50,9 +49,9 @@ def fetch(root: Path, raw: Path, group: str) -> Fetched:
     left_out = {path for path, _ in bad}
     table = pd.DataFrame([row for row in rows if row[0] not in left_out], columns=["path", "label", "split"])
     paths, labels = table["path"].tolist(), set(table["label"])
-    table = table.assign(id=paths, domain="all", weight=1.0, group=group_names(paths, group, "data.group:") if group else paths)
+    table = table.assign(id=paths, domain="all", weight=1.0, group=paths)
     classes = classes if labels <= set(classes) else sorted(labels, key=_by_number)
-    return Fetched(table, Dataset(root.resolve().name, classes, bool(group), False, "group" if group else "image", []), None, bad)
+    return Fetched(table, Dataset(root.resolve().name, classes, False, False, "image", []), None, bad)
 
 
 def given_splits(root: Path, names: list[str]) -> dict[str, str]:
@@ -71,16 +70,17 @@ def _split_of(name: PurePosixPath) -> str:
 
 def read_rows(where: Path, name: str, file: "pq.ParquetFile", classes: list[str]) -> Iterator[tuple[str, str, bytes | None]]:
     """(path to be kept as, class, bytes) of every row, a few in memory. Raises `InputError` for columns that are not as they should be."""
-    _check_columns(where, file.schema_arrow)
+    check_columns(where, file.schema_arrow)
     place, row = PurePosixPath(name).with_suffix(""), 0
     for batch in file.iter_batches(batch_size=AT_ONCE, columns=["image", "label"]):
         for image, label in zip(batch.column("image").to_pylist(), batch.column("label").to_pylist(), strict=True):
             data, called = (image.get("bytes"), image.get("path")) if isinstance(image, dict) else (image, None)
-            yield f"{place}/{row:07d}{_ending(data, called)}", _class_of(where, row, label, classes), data
+            yield f"{place}/{row:07d}{_ending(data, called)}", class_of(where, row, label, classes), data
             row += 1
 
 
-def _check_columns(where: Path, schema: "pa.Schema") -> None:
+def check_columns(where: Path, schema: "pa.Schema") -> None:
+    """Raises `InputError` unless there are images as bytes and labels as whole numbers or text."""
     import pyarrow.types as kinds
 
     for column in ("image", "label"):
@@ -107,8 +107,9 @@ def class_names(schema: "pa.Schema") -> list[str]:
     return [str(name) for name in names] if isinstance(names, list) else []
 
 
-def _class_of(where: Path, row: int, label: Any, classes: list[str]) -> str:
-    if label is None or label == "" or (isinstance(label, int) and label < 0):
+def class_of(where: Path, row: int, label: Any, classes: list[str]) -> str:
+    """The class of a row's label. Raises `InputError`: none, or a number without a name where ``classes`` names them."""
+    if label is None or not str(label).strip() or (isinstance(label, int) and label < 0):
         raise InputError(f"data.path: {where}: row {row} (from 0) has no label; take it out, or give it one")
     if isinstance(label, int) and classes and not isinstance(label, bool):
         if label >= len(classes):
@@ -125,7 +126,8 @@ def _by_number(label: str) -> tuple[int, str]:
 def _ending(data: bytes | None, called: str | None) -> str:
     """``_name.jpg``: what the file was called, where the row says it, for groups by paths; else an ending by its content."""
     if called:
-        return "_" + PurePosixPath(called.replace("\\", "/")).name[-LONGEST:]
+        name = PurePosixPath(called.replace("\\", "/")).name.encode(errors="replace")
+        return "_" + name[-LONGEST:].decode(errors="ignore")  # a letter that is cut in two goes
     return next((ending for start, ending in ENDINGS.items() if (data or b"").startswith(start)), "")
 
 

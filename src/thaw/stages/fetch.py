@@ -15,7 +15,7 @@ from thaw.images import BadImage, measure
 from thaw.index import Dataset, write_dataset, write_index
 from thaw.params import read_params
 from thaw.progress import Progress, progress
-from thaw.sources import check_path, fetch_source
+from thaw.sources import check_path, fetch_source, with_groups
 
 RAW = Path("data/raw")
 
@@ -38,7 +38,7 @@ def main() -> None:
         for path, reason in bad:
             print(f"fetch: left out {in_a_line(path)} ({reason})", file=sys.stderr)
         shown.line(f"{fetched.dataset.name}: {len(table)} images, {shown.rate:,.0f} images/s checked")
-    dataset = with_images(fetched.dataset, table)
+    table, dataset = with_groups(table, with_images(fetched.dataset, table), params.data)
     check_enough(table, dataset, params.split.method, len(params.split.folds))
     write_index(table, Path("data/index.csv"))
     left_out = [f"{len(bad)} files that are not images were left out: {_listed(bad)}."] if bad else []
