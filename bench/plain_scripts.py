@@ -11,7 +11,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,20 +19,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32
-from PIL import Image
-from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import v2
+from torch.utils.data import DataLoader
 
 from bench.heads import Grid, Task, loop
+from bench.plain import Labelled, labelled, loader, transforms_of
 from thaw.backbones import Backbone, Network, backbone_of
 from thaw.finetune import steps_per_epoch
 from thaw.heads import Part
-from thaw.index import labels_of, read_dataset, read_index
 from thaw.params import Params, read_params
 from thaw.splits import TRAIN, VAL, read_splits, rows_of
 from thaw.strategies import ResolvedPhase, apply_freeze, resolve
-from thaw.views import Recipe
 
 RAW = Path("data/raw")
 FOLD = 0
@@ -42,16 +38,13 @@ FOLD = 0
 class Images:
     """What the data set holds, and the roles of one fold."""
 
-    paths: list[Path]
-    labels: np.ndarray  # (N,) int64
-    classes: int
+    data: Labelled
     train: np.ndarray  # row numbers
     val: np.ndarray
 
 
 @dataclass(frozen=True)
 class Dials:
-    workers: int  # of a DataLoader
     steps: int | None  # of a phase that are measured at most; None: an epoch
     images: int  # that are measured of the features
 
@@ -65,38 +58,12 @@ class Cost:
     what: str
 
 
-class Files(Dataset[tuple[Float32[torch.Tensor, "3 S S"], int]]):
-    """Images opened anew each time, shown as the checkpoint wants them, flipped at random if ``training``."""
-
-    def __init__(self, images: Images, rows: Sequence[int] | np.ndarray, recipe: Recipe, training: bool) -> None:
-        self.paths, self.labels = [images.paths[row] for row in rows], images.labels[rows]
-        flips = [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()] if training else []
-        self.transform = v2.Compose(
-            [
-                v2.Resize(recipe.resize, interpolation=v2.InterpolationMode(recipe.interpolation)),
-                v2.CenterCrop(recipe.image_size),
-                *flips,
-                v2.ToImage(),
-                v2.ToDtype(torch.float32, scale=True),
-                v2.Normalize(recipe.mean, recipe.std),
-            ]
-        )
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, row: int) -> tuple[Float32[torch.Tensor, "3 S S"], int]:
-        with Image.open(self.paths[row]) as image:
-            return self.transform(image.convert("RGB")), int(self.labels[row])
-
-
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--workers", type=int, default=2, help="of each DataLoader")
     asked.add_argument("--steps", type=int, help="of a phase that are measured at most; without it, one epoch or all where it is shorter")
     asked.add_argument("--images", type=int, default=512, help="that are measured of the extraction of features")
     given = asked.parse_args()
-    dials, params = Dials(given.workers, given.steps, given.images), read_params()
+    dials, params = Dials(given.steps, given.images), read_params()
     images = images_of(FOLD)
     found = {
         "strategies": {name: asdict(strategy_cost(params, name, images, dials)) for name in params.finetune.strategies},
@@ -107,17 +74,8 @@ def main() -> None:
 
 
 def images_of(fold: int) -> Images:
-    index, dataset, splits = (
-        read_index(Path("data/index.csv")),
-        read_dataset(Path("data/dataset.json")),
-        read_splits(Path("data/splits.csv")),
-    )
-    train, val = (rows_of(splits, fold, role) for role in (TRAIN, VAL))
-    return Images([RAW / path for path in index["path"]], labels_of(index, dataset.classes), len(dataset.classes), train, val)
-
-
-def loader_of(files: Files, batch_size: int, training: bool, workers: int) -> "DataLoader[Any]":
-    return DataLoader(files, batch_size, shuffle=training, num_workers=workers)
+    splits = read_splits(Path("data/splits.csv"))
+    return Images(labelled(), *(rows_of(splits, fold, role) for role in (TRAIN, VAL)))
 
 
 def plain(backbone: Backbone) -> Backbone:
@@ -133,11 +91,11 @@ def strategy_cost(params: Params, name: str, images: Images, dials: Dials) -> Co
     """An epoch at most of each phase of one cell, and a pass over validation; times steps, epochs and folds. What trains is as in thaw."""
     strategy, settings = params.strategies[name], params.backbones[params.finetune.backbones[0]]
     backbone = plain(backbone_of(settings, 0 if strategy.start == "random" else None))
-    network = Network(backbone.encoder, backbone.dim, images.classes)
+    network = Network(backbone.encoder, backbone.dim, len(images.data.classes))
     phases = resolve(network, backbone.blocks, strategy.phases, strategy.norm, f"strategies.{name}")
     batch, per_epoch = params.finetune.batch_size, steps_per_epoch(len(images.train), params.finetune.batch_size)
-    training = loader_of(Files(images, images.train, backbone.recipe, training=True), batch, True, dials.workers)
-    checking = loader_of(Files(images, images.val, backbone.recipe, training=False), batch, False, dials.workers)
+    training = loader(images.data.pairs(images.train), transforms_of(backbone.recipe, True), batch, shuffle=True)
+    checking = loader(images.data.pairs(images.val), transforms_of(backbone.recipe, False), batch, shuffle=False)
     training_seconds(network, phases[-1], training, 1)  # allocates
     measured, cell = 0.0, 0.0
     for phase in phases:
@@ -184,21 +142,21 @@ def features_cost(params: Params, name: str, images: Images, dials: Dials) -> Co
     """The first images through a frozen backbone; all images by multiplication, once for all folds."""
     settings = params.backbones[name]
     backbone = plain(backbone_of(settings))
-    rows = np.arange(min(dials.images, len(images.paths)))
-    batches = loader_of(Files(images, rows, backbone.recipe, training=False), params.features.batch_size, False, dials.workers)
+    rows = np.arange(min(dials.images, len(images.data.files)))
+    batches = loader(images.data.pairs(rows), transforms_of(backbone.recipe, False), params.features.batch_size, shuffle=False)
     started = time.perf_counter()
     with torch.no_grad():
         for pixels, _ in batches:
             backbone.encoder(pixels)
     seconds = time.perf_counter() - started
-    return Cost(seconds, seconds * len(images.paths) / len(rows), f"{len(rows)} images")
+    return Cost(seconds, seconds * len(images.data.files) / len(rows), f"{len(rows)} images")
 
 
 def probe_cost(params: Params, name: str, images: Images) -> Cost:
     """scikit-learn's loop over C in one fold, of `bench.heads`; all folds by multiplication. On thaw's features, if they are there."""
     X = np.load(Path("data/features") / name / "features.npy")
-    grid = Grid([], list(params.heads.C), params.selection.metric, images.classes, tol=1e-4)
-    task = Task(name, *(Part(X[rows], images.labels[rows]) for rows in (images.train, images.val)))
+    grid = Grid([], list(params.heads.C), params.selection.metric, len(images.data.classes), tol=1e-4)
+    task = Task(name, *(Part(X[rows], images.data.labels[rows]) for rows in (images.train, images.val)))
     started = time.perf_counter()
     loop(grid, task)
     seconds = time.perf_counter() - started
