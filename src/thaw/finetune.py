@@ -14,6 +14,7 @@ from jaxtyping import Int
 from thaw.averaging import Average, State, interpolated
 from thaw.backbones import Network
 from thaw.checkpoints import Training, load_training, restore_optimiser, save_training
+from thaw.depthwise import quicken
 from thaw.errors import InputError
 from thaw.inputs import Material, Views, inputs_of, predict
 from thaw.metrics import validation_figures
@@ -51,6 +52,7 @@ def train(
     Resumes from ``checkpoint`` if it exists and saves it after every epoch (or part of one, where a phase's steps end inside it).
     Raises `InputError` at the first loss that is not finite, with the step and the rates.
     """
+    quicken(network)
     start = state_of(network)
     state, moments, averaged = load_training(checkpoint, network) if checkpoint.exists() else (Training(), {}, {})
     images, per_epoch = len(material.train), steps_per_epoch(len(material.train), regime.batch_size)
