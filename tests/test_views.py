@@ -1,6 +1,9 @@
 """What a network sees: the recipe as the checkpoint's library applies it, and symmetries."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from torchvision.transforms import v2
@@ -29,6 +32,18 @@ def test_evaluation_view_equals_torchvisions_transform_on_pil_images() -> None:
 def test_batches_of_the_view_do_not_matter() -> None:
     images = np.random.default_rng(0).integers(0, 256, (7, 64, 64, 1), dtype=np.uint8)
     assert torch.equal(evaluation_view(images, RECIPE, batch=2), evaluation_view(images, RECIPE, batch=100))
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "nearest"])
+@pytest.mark.parametrize("side", [40, 64, 90])
+@pytest.mark.parametrize("count", [1, 4, 6])
+def test_gray_images_are_resized_as_if_each_were_alone(interpolation: str, side: int, count: int) -> None:
+    recipe = replace(RECIPE, interpolation=interpolation)
+    images = np.random.default_rng(side).integers(0, 256, (count, side, side, 1), dtype=np.uint8)
+    mode = v2.InterpolationMode(interpolation)
+    for image, view in zip(images, evaluation_view(images, recipe), strict=True):
+        alone = v2.functional.resize(torch.from_numpy(image).permute(2, 0, 1), [64, 64], interpolation=mode, antialias=True)
+        assert torch.equal(view, v2.functional.center_crop(alone, [56, 56]))
 
 
 def test_normalise_gives_the_checkpoints_scale_and_repeats_gray() -> None:

@@ -6,6 +6,9 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64, UInt8
 
+TOGETHER = 4
+"""Channels that torch resizes at once."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -26,16 +29,27 @@ class Recipe:
 
 def evaluation_view(images: UInt8[np.ndarray, "N H W C"], recipe: Recipe, batch: int = 256) -> UInt8[torch.Tensor, "N C S S"]:
     """Resize and centre crop, deterministic, still uint8: all that preprocessing does to pixels before normalisation."""
-    from torchvision.transforms import v2
     from torchvision.transforms.v2 import functional as transform
 
-    mode = v2.InterpolationMode(recipe.interpolation)
     views = torch.empty((len(images), images.shape[3], recipe.image_size, recipe.image_size), dtype=torch.uint8)
     for start in range(0, len(images), batch):
         pixels = torch.from_numpy(np.array(images[start : start + batch])).permute(0, 3, 1, 2).contiguous()  # a copy: the map is read-only
-        resized = transform.resize(pixels, [recipe.resize, recipe.resize], interpolation=mode, antialias=True)
+        resized = _resized(pixels, recipe.resize, recipe.interpolation)
         views[start : start + batch] = transform.center_crop(resized, [recipe.image_size, recipe.image_size])
     return views
+
+
+def _resized(pixels: UInt8[torch.Tensor, "B C H W"], side: int, interpolation: str) -> UInt8[torch.Tensor, "B C side side"]:
+    """Each channel is resized by itself, and four take no longer than one: gray images go four at a time, as if they were channels."""
+    from torchvision.transforms import v2
+    from torchvision.transforms.v2 import functional as transform
+
+    B, C, H, W = pixels.shape
+    if C == 1:
+        missing = -B % TOGETHER
+        pixels = torch.cat([pixels, pixels.new_zeros((missing, 1, H, W))]).view(-1, TOGETHER, H, W)
+    resized = transform.resize(pixels, [side, side], interpolation=v2.InterpolationMode(interpolation), antialias=True)
+    return resized.reshape(-1, C, side, side)[:B]
 
 
 def normalise(pixels: UInt8[torch.Tensor, "B C S S"], recipe: Recipe) -> Float32[torch.Tensor, "B 3 S S"]:
