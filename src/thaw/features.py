@@ -48,7 +48,7 @@ def extract(
     frozen, name, run = None, "", None
     for view in views:
         if frozen is None or run is None:
-            frozen = Frozen(encoder, blocks, recipe, view)
+            frozen = Frozen(encoder, blocks, recipe, view[:2])
             name, run = engine_for(engine, frozen, view)
         features, outputs = run(view)
         yield Extracted(features, outputs, frozen.widths, name)
