@@ -42,6 +42,7 @@ from thaw.runs import (
     write_record,
 )
 from thaw.splits import INSIDE, TEST, TRAIN, VAL, fold_sha256, read_splits, rows_of
+from thaw.startup import uncollected
 from thaw.strategies import ResolvedPhase, group_table, resolve, trainable_scalars
 from thaw.tracking import LiveRun, params_of, tags_of
 from thaw.tuning import Trial, edges, scaled, trials
@@ -82,10 +83,11 @@ class Cell:
 def train_cell(params: Params, identity: Identity, fraction: Fraction | None = None) -> None:
     """The whole of stages finetune and finetune_part. Raises `InputError`."""
     signal.signal(signal.SIGTERM, _terminate)  # so that `with` blocks end and the live run is closed
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms(True), without importing what compiles
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid that costs a tenth of a step
     keep_freed_memory()
-    cell = assemble(params, identity, fraction)
+    with uncollected():
+        cell = assemble(params, identity, fraction)
     with sole_owner(cell.record.record_id) as folder:
         run(cell, params.track.experiment, folder)
 

@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
-OBSERVERS = frozenset({"thaw.tracking", "thaw.progress", "thaw.allocator", "thaw.provenance"})
+OBSERVERS = frozenset({"thaw.tracking", "thaw.progress", "thaw.allocator", "thaw.provenance", "thaw.startup"})
 """They are told of results and cannot change one: what shows, logs, or measures. Left out, so that editing them retrains nothing."""
 PARSER = "thaw.params"
 """Has no defaults: what it hands out are values of params.yaml, which DVC compares by itself. Left out for the same reason."""

@@ -207,7 +207,7 @@ class Refitted:
 
 def fit(plan: Plan) -> Refitted:
     """Minutes for a fine-tuned strategy, seconds for a head. Goes on where a killed one stopped."""
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # as in `thaw.cells`
     return _fit_head(plan) if plan.record.kind == "head" else _fit_network(plan)
 

@@ -213,7 +213,7 @@ def find_rate(strategy: str, fold: str, backbone: str, phase: str, steps: int, l
 
     from thaw.cells import assemble
 
-    torch.use_deterministic_algorithms(True)  # as the stage does
+    torch.set_deterministic_debug_mode("error")  # as the stage does
     cell = assemble(params, identity)
     phases = cell.plans[0][1]  # a tuned strategy's first plan is the strategy as it stands
     number = phase_number(phase, phases, strategy)

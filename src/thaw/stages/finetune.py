@@ -2,12 +2,14 @@
 
 import sys
 
-from thaw.cells import identity_of, train_cell
 from thaw.errors import exit_with_one_line
-from thaw.params import read_params
+from thaw.startup import uncollected
 
 
 def main(backbone: str, strategy: str, fold: str) -> None:
+    with uncollected():
+        from thaw.cells import identity_of, train_cell
+        from thaw.params import read_params
     params = read_params()
     train_cell(params, identity_of(params, backbone, strategy, fold))
 

@@ -2,13 +2,15 @@
 
 import sys
 
-from thaw.cells import identity_of, train_cell
 from thaw.errors import InputError, exit_with_one_line
-from thaw.fractions import Fraction
-from thaw.params import read_params
+from thaw.startup import uncollected
 
 
 def main(backbone: str, strategy: str, percent: str, fold: str) -> None:
+    with uncollected():
+        from thaw.cells import identity_of, train_cell
+        from thaw.fractions import Fraction
+        from thaw.params import read_params
     params = read_params()
     if not (percent.isdecimal() and 0 < int(percent) < 100):
         raise InputError(f"finetune_part: {percent!r} is not a percentage between 1 and 99, such as 25")

@@ -17,6 +17,7 @@ from thaw.tracking.entries import carried, log, measured, own_runs, remove
 from thaw.tracking.store import Store, connect, find_store, is_the_stores, lock, open_experiment, project_id, reason
 
 PATIENCE = 10.0  # seconds that the end of a training waits for MLflow
+HEAD_START = 1.0  # seconds before MLflow is imported, which holds the interpreter for as long: the first batches come first
 SILENCE = 7 * 24 * 3600  # seconds after which a run on another host, which nobody here can ask, counts as dead
 AWAY = "training goes on, `dvc repro track` catches up"
 
@@ -48,6 +49,7 @@ class LiveRun:
         for row in history:
             self._messages.put(dict(row))
         self._given_up = threading.Event()  # from now on no run may be begun
+        self._ended = threading.Event()
         self._said = False
         self._thread = threading.Thread(target=self._talk, name="mlflow", daemon=True)
 
@@ -64,12 +66,14 @@ class LiveRun:
         if status == "KILLED":
             self._given_up.set()
         self._messages.put(status)
+        self._ended.set()
         self._thread.join(PATIENCE)
         if self._thread.is_alive():
             self._given_up.set()
             self._say_away(f"no answer within {PATIENCE:.0f} s")
 
     def _talk(self) -> None:
+        self._ended.wait(HEAD_START)
         try:
             self._log(self._store or find_store())
         except Exception as error:
