@@ -30,7 +30,7 @@ WHOLE, SAME, SCRIPTS, START = (
     "plain scripts, the same strategies",
     "start of a cell",
 )
-SHARED = ("fetch", "prepare", "split")
+SHARED = ("code", "fetch", "prepare", "split")
 """Stages that the strategies alone need as well."""
 ABOUT = (
     "Measured: one `dvc repro` of a fresh project with {dials}, in a temporary folder with DVC's cache and MLflow's store of its own; "
@@ -43,7 +43,7 @@ ABOUT = (
     "(scikit-learn, every C) to all folds. They open every image with Pillow in a DataLoader with two workers, keep PyTorch's own "
     "memory format in float32, and run the frozen backbone in every epoch of a head-only phase. Predictions on test images, the other "
     "heads and the start of their processes are not counted for the scripts. They run after `dvc repro`, not in turns with it, so the "
-    "machine should be otherwise idle. The strategies alone, of dvc repro, are its stages fetch, prepare, split, features and "
+    "machine should be otherwise idle. The strategies alone, of dvc repro, are its stages code, fetch, prepare, split, features and "
     "finetune, and the fits of the linear probe."
 )
 

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.slow
 CELLS = {f"finetune@lite0-{strategy}-{fold}" for strategy in ("full", "lp_ft") for fold in (0, 1)}
 PARTS = {f"finetune_part@lite0-lp_ft-25-{fold}" for fold in (0, 1)}
 ONCE = {
+    "code",
     "fetch",
     "prepare",
     "split",
@@ -135,7 +136,7 @@ def test_from_nothing_every_stage_runs_and_leaves_exactly_its_artefacts(project:
         *(f"{name}.csv" for name in TABLES),
     }
     assert {path.name for path in (project / "data").iterdir()} - {".gitignore"} == {
-        *("own", "raw", "index.csv", "dataset.json", "images.npy", "splits.csv", "features", "gallery"),
+        *("own", "code", "raw", "index.csv", "dataset.json", "images.npy", "splits.csv", "features", "gallery"),
     }
     assert list((project / ".thaw/resume").glob("*/*")) == []
     assert not (project / "mlruns").exists()
@@ -205,7 +206,7 @@ def test_editing_report_code_retrains_nothing(project: Path) -> None:
     file = project / "src/thaw/reporting/wording.py"
     original = file.read_text()
     file.write_text(original + "\n# a change\n")
-    assert stages_run(dvc(project, "repro")) == {"report", "track"}
+    assert stages_run(dvc(project, "repro")) == {"code", "report", "track"}
     file.write_text(original)
     dvc(project, "repro")
 

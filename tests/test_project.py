@@ -1,18 +1,23 @@
 """`thaw init`: an empty folder becomes a project, and nothing of anybody's is overwritten."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from folders import put_classes, put_images
 from typer.testing import CliRunner
 
+from thaw.checksums import checksums
 from thaw.cli import app
 from thaw.errors import InputError
+from thaw.files import write_text
+from thaw.installed import check_code
 from thaw.params import Params, read_params
 from thaw.preview import total_cost
 from thaw.project import OWN, SHARED, init_project, next_command, packed, template
@@ -65,7 +70,7 @@ def test_dvc_takes_it_for_a_project_without_a_network(photos: Path, tmp_path: Pa
     made(photos, tmp_path / "p")
     done = subprocess.run([sys.executable, "-m", "dvc", "stage", "list", "--name-only"], cwd=tmp_path / "p", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert {"fetch", "prepare", "split"} <= set(done.stdout.split()) and "finetune@lite0-full-3" in done.stdout.split()
+    assert {"code", "fetch", "prepare", "split"} <= set(done.stdout.split()) and "finetune@lite0-full-3" in done.stdout.split()
 
 
 def test_comments_stay_and_choices_are_explained(photos: Path, tmp_path: Path) -> None:
@@ -125,7 +130,9 @@ def test_nothing_is_written_where_something_is_wrong(photos: Path, tmp_path: Pat
         assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("name", ["data", "data/raw", "data/raw/deep", "runs", "models", "src", "reports", "tour", ".dvc/photos"])
+@pytest.mark.parametrize(
+    "name", ["data", "data/raw", "data/raw/deep", "data/code", "runs", "models", "src", "reports", "tour", ".dvc/photos"]
+)
 def test_images_where_the_pipeline_keeps_its_own_are_refused(tmp_path: Path, name: str) -> None:
     images = put_classes(tmp_path / name, {"cat": 12, "dog": 12})
     before = sorted(tmp_path.rglob("*"))
@@ -244,6 +251,25 @@ def test_a_project_runs_its_own_copy_and_says_where_it_would_not(photos: Path, t
     assert other.returncode and "is not this project's src/thaw (splits.py differs)" in other.stderr
     right = subprocess.run(work, cwd=tmp_path / "p", env={**in_stage, "PYTHONPATH": "src"}, capture_output=True, text=True)
     assert right.returncode == 0, right.stderr
+
+
+@pytest.mark.parametrize("address", ["split", "../dvc.yaml:split", "split@lite0:random"])
+def test_a_stage_refuses_code_that_was_edited_after_it_was_listed(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(ROOT / "src/thaw", tmp_path / "src/thaw", ignore=shutil.ignore_patterns("__pycache__"))
+    own = tmp_path / "src/thaw"
+    write_text(tmp_path / "data/code/split.txt", checksums("split"))
+    monkeypatch.setenv("DVC_STAGE", address)
+    check_code(tmp_path, own)
+    for module, said in (("learning.py", None), ("folding.py", r"folding\.py was edited .* `dvc repro code`, then this again")):
+        with (own / module).open("a") as file:
+            file.write("# an edit\n")
+        with pytest.raises(InputError, match=said) if said else nullcontext():
+            check_code(tmp_path, own)
+    (own / "folding.py").unlink()
+    with pytest.raises(InputError, match=r"folding\.py was edited"):
+        check_code(tmp_path, own)
+    monkeypatch.setenv("DVC_STAGE", "track")  # has no list
+    check_code(tmp_path, own)
 
 
 def test_times_are_costs_times_speed_and_folds() -> None:

@@ -1,6 +1,7 @@
 """Which source files a module is made of: its imports within the package, followed. Nothing is executed."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
@@ -29,11 +30,17 @@ def file_of(module: str) -> Path:
 
 
 def _imports(file: Path) -> list[str]:
+    return [name for name in _imported(file.read_text(encoding="utf-8")) if file_of(name).exists()]
+
+
+@cache
+def _imported(source: str) -> tuple[str, ...]:
+    """What import statements name of thaw, whether a module or something in one. Kept, since most files are in several stages' closures."""
     found = []
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.append(node.module)
             found += [f"{node.module}.{alias.name}" for alias in node.names]  # `from thaw.sources import elpv`
-    return [name for name in found if name.split(".")[0] == "thaw" and file_of(name).exists()]
+    return tuple(name for name in found if name.split(".")[0] == "thaw")

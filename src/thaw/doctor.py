@@ -183,7 +183,7 @@ def pair() -> Finding:
 def own_code(root: Path) -> Finding:
     """DVC watches src/thaw; what runs must be that, or its hashes are of other code."""
     if not (root / "src" / "thaw").is_dir():
-        return Finding("code", f"{root} has no src/thaw, which the stages' dependencies name", "git checkout src")
+        return Finding("code", f"{root} has no src/thaw, which the stage code depends on", "git checkout src")
     differ = differing_files(root)
     if differ:
         return Finding("code", f"the thaw that runs is not this project's: {len(differ)} files differ, {differ[0]} the first", MEND)

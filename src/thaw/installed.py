@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from thaw.checksums import edited_files
 from thaw.errors import InputError
 from thaw.files import sha256_of_file
 
@@ -11,9 +12,15 @@ MEND = "`make repro` runs the right one; for plain `dvc repro`: export PYTHONPAT
 
 
 def check_code(root: Path, package: Path = RUNS) -> None:
-    """In a stage that DVC runs: its lock would call the results those of ``root``/src/thaw. Raises `InputError` if not."""
-    if "DVC_STAGE" in os.environ and (root / "src" / "thaw").is_dir() and (differ := differing_files(root, package)):
+    """In a stage that DVC runs: its lock would call the results those of ``root``/src/thaw as it was listed. Raises `InputError` if not."""
+    address = os.environ.get("DVC_STAGE")
+    if address is None or not (root / "src" / "thaw").is_dir():
+        return
+    if differ := differing_files(root, package):
         raise InputError(f"the thaw that runs ({package}) is not this project's src/thaw ({differ[0]} differs); {MEND}")
+    stage = address.partition("@")[0].rpartition(":")[2]  # ../dvc.yaml:features@lite0, where DVC was called from another folder
+    if edited := edited_files(stage, root):
+        raise InputError(f"{edited[0]} was edited after the stage code had listed it; run `dvc repro code`, then this again")
 
 
 def differing_files(root: Path, package: Path = RUNS) -> list[str]:
