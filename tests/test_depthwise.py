@@ -37,7 +37,7 @@ def gradients(layer: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
     return [out.detach(), *torch.autograd.grad((out**2).sum(), [x, *layer.parameters()])]
 
 
-@pytest.mark.parametrize("size", [3, 6, 7, 12])
+@pytest.mark.parametrize("size", [1, 3, 6, 7, 12])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel", [4, 5, 7])
 @pytest.mark.parametrize("bias", [False, True])

@@ -64,7 +64,7 @@ def test_a_network_that_cannot_be_written_down_is_run_by_pytorch(capsys: pytest.
     assert called.startswith("torch ") and run(pixels)[0].shape == (5, 4)
     said = capsys.readouterr().err
     assert (
-        said.startswith("thaw: PyTorch runs this backbone, since ONNX Runtime cannot (its graph cannot be written: ")
+        said.startswith("thaw: PyTorch runs this backbone on the CPU, since onnxruntime cannot (its graph cannot be written: ")
         and said.count("\n") == 1
     )
     with pytest.raises(InputError, match=r"features\.engine: onnxruntime cannot run this backbone \(its graph .*use auto or torch"):

@@ -102,7 +102,7 @@ class Store:
             part = missing[start : start + batch_size]
             found = compute(part)
             self.channels_last = found.ndim == 4
-            values = (found.permute(0, 2, 3, 1) if self.channels_last else found).contiguous().numpy()
+            values = (found.permute(0, 2, 3, 1) if self.channels_last else found).contiguous().cpu().numpy()
             if self.array is None:
                 self.array = self._allocate(values.shape[1:])
             self.array[len(self.slots) : len(self.slots) + len(part)] = values

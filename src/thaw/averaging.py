@@ -17,7 +17,8 @@ class Average:
     def __init__(self, network: nn.Module, decay: float, shadow: Mapping[str, torch.Tensor] | None = None) -> None:
         """``shadow``: where an interrupted average stood; it starts at the network as it is."""
         self.decay = decay
-        self.shadow: State = {name: tensor.detach().clone() for name, tensor in (shadow or network.state_dict()).items()}
+        now = network.state_dict()
+        self.shadow: State = {name: tensor.detach().to(now[name].device, copy=True) for name, tensor in (shadow or now).items()}
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:

@@ -164,6 +164,10 @@ class Network(nn.Module):
     def forward(self, pixels: Float[torch.Tensor, "B 3 S S"]) -> Float[torch.Tensor, "B K"]:
         return self.head(self.backbone(pixels))
 
+    @property
+    def device(self) -> torch.device:
+        return self.head.weight.device
+
     def train(self, mode: bool = True) -> "Network":
         """As always, but frozen norm and dropout layers keep evaluation mode: their statistics are frozen too."""
         super().train(mode)

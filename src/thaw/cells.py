@@ -19,6 +19,7 @@ from thaw.averaging import State
 from thaw.backbones import Network, backbone_of
 from thaw.checkpoints import Training, read_progress
 from thaw.closure import import_closure
+from thaw.devices import find_device, make_deterministic, placed, precision_of
 from thaw.errors import InputError, nearest
 from thaw.files import sha256_of_file, write_with
 from thaw.finetune import Observer, Regime, choose_alpha, planned_images, state_of, train
@@ -83,8 +84,7 @@ class Cell:
 def train_cell(params: Params, identity: Identity, fraction: Fraction | None = None) -> None:
     """The whole of stages finetune and finetune_part. Raises `InputError`."""
     signal.signal(signal.SIGTERM, _terminate)  # so that `with` blocks end and the live run is closed
-    torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms(True), without importing what compiles
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid that costs a tenth of a step
+    make_deterministic(find_device())
     keep_freed_memory()
     with uncollected():
         cell = assemble(params, identity, fraction)
@@ -112,7 +112,7 @@ def assemble(params: Params, identity: Identity, fraction: Fraction | None = Non
 
     random_seed = derive_seed(seed, "init") if strategy.start == "random" else None
     backbone = backbone_of(settings, random_seed)
-    network = Network(backbone.encoder, backbone.dim, len(dataset.classes))
+    network = Network(backbone.encoder, backbone.dim, len(dataset.classes)).to(device := find_device())
     head = probe_of(identity, fraction) if strategy.start == "linear_probe" else None
     if head is not None:
         network.head.load_state_dict(load_file(head))
@@ -130,6 +130,7 @@ def assemble(params: Params, identity: Identity, fraction: Fraction | None = Non
     recipe = asdict(backbone.recipe)
     regime = Regime(params.finetune.batch_size, tuple(params.finetune.augment), params.finetune.activations_mb, params.selection.metric)
     dials = {"batch_size": regime.batch_size, "augment": list(regime.augment), "metric": regime.metric}
+    dials |= {"device": device.type, "precision": precision_of(device)}
     dials |= {"keep_activations": regime.activations_mb > 0}  # how much of them lies in memory decides nothing
     if fraction:
         dials |= {"fraction": asdict(fraction)}
@@ -169,7 +170,7 @@ def assemble(params: Params, identity: Identity, fraction: Fraction | None = Non
         train_rows, val_rows = (share(rows, labels, index["group"].to_numpy(), ids, fraction, seed) for rows in (train_rows, val_rows))
     held = {role: rows for role in (TEST, INSIDE) if len(rows := rows_of(splits, fold, role))}
     labels[np.concatenate(list(held.values()))] = -1
-    material = Material(view, torch.from_numpy(labels), id_numbers(ids.tolist()), train_rows, val_rows, backbone.recipe)
+    material = Material(placed(view, device), torch.from_numpy(labels), id_numbers(ids.tolist()), train_rows, val_rows, backbone.recipe)
     plans = plans or [(None, phases)]
     return Cell(network, state_of(network), plans, strategy.interpolate, regime, material, held, ids, record, fraction)
 
@@ -270,7 +271,7 @@ def write(cell: Cell, trained: Trained) -> None:
         logits=np.concatenate(list(parts.values())),
     )
     if cell.fraction is None:  # nobody will use a model that saw a share of the labels
-        tensors = {name: tensor.contiguous() for name, tensor in cell.network.state_dict().items()}
+        tensors = {name: tensor.contiguous().cpu() for name, tensor in cell.network.state_dict().items()}
         write_with(folder / "model.safetensors", lambda path: save_file(tensors, path))
     write_predictions(predictions, folder)
     groups = group_table(cell.network, cell.plans[trained.number][1])

@@ -38,7 +38,7 @@ def save_training(
         tensors |= {f"optimiser/{key}/{name}": value for key, value in optimiser.state.get(tensor, {}).items()}
     numbers = {key: value for key, value in vars(state).items() if key != "best"}
     metadata = {"state": json.dumps(numbers)}
-    whole = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
+    whole = {name: tensor.detach().contiguous().clone().cpu() for name, tensor in tensors.items()}
     write_with(path, lambda temporary: save_file(whole, temporary, metadata))
 
 
@@ -66,7 +66,7 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, network: nn.Module, save
     for name, tensor in saved.items():
         key, parameter = name.split("/", 1)
         like = parameters[parameter]
-        optimiser.state[like][key] = tensor if tensor.ndim == 0 else torch.empty_like(like).copy_(tensor)
+        optimiser.state[like][key] = tensor.to(like.device) if tensor.ndim == 0 else torch.empty_like(like).copy_(tensor)
 
 
 def _below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -118,13 +118,18 @@ def weight_gradient(
 
     ``padding``: rows of zeros above ``x``, columns on its left; what is missing on the other sides is zero too.
     """
-    parts, (top, left) = [], padding
-    below = (grad.shape[2] - 1) * stride[0] + weight.shape[2] - top - x.shape[2]
+    top, left = padding
+    below, right = (
+        (out - 1) * step + kernel - before - size
+        for out, step, kernel, before, size in zip(grad.shape[2:], stride, weight.shape[2:], padding, x.shape[2:], strict=True)
+    )
+    seen = functional.pad(x, (left, right, top, below)) if any((left, right, top, below)) else x
+    parts = []
     for first in range(0, weight.shape[3], QUICK):
         kernel = weight[..., first : first + QUICK].contiguous(memory_format=NHWC)
-        right = (grad.shape[3] - 1) * stride[1] + kernel.shape[3] + first - left - x.shape[3]
-        seen = functional.pad(x, (left - first, right, top, below)).contiguous(memory_format=NHWC)
-        parts.append(_gradients(grad, seen, kernel, stride, (0, 0), (False, True, False))[1])
+        columns = (grad.shape[3] - 1) * stride[1] + kernel.shape[3]
+        part = seen[..., first : first + columns].contiguous(memory_format=NHWC)
+        parts.append(_gradients(grad, part, kernel, stride, (0, 0), (False, True, False))[1])
     return torch.cat(parts, dim=3)
 
 

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import nn
 
+from thaw.devices import find_device, sent
 from thaw.errors import InputError
 
 Name = Literal["auto", "onnxruntime", "openvino", "torch"]
@@ -25,6 +26,7 @@ Run = Callable[[UInt8[torch.Tensor, "B C S S"]], list[np.ndarray]]
 AGREE = 0.9995
 """Smallest cosine of an engine's outputs to PyTorch's, on the first images."""
 CHECKED = 8
+CPU = torch.device("cpu")
 
 
 class Unfit(Exception):
@@ -34,27 +36,33 @@ class Unfit(Exception):
 def engine_for(asked: Name, network: nn.Module, pixels: UInt8[torch.Tensor, "B C S S"]) -> tuple[str, Run]:
     """(Name and version, the network run by it), found to agree with PyTorch on the first of ``pixels``.
 
-    ``auto`` is ONNX Runtime where it can, else PyTorch. Raises `InputError` where another was asked for and cannot.
+    ``auto`` is PyTorch on a GPU where there is one, else ONNX Runtime where it can, else PyTorch.
+    Raises `InputError` where another was asked for and cannot.
     """
     network.eval()
-    if asked == "torch":
-        return f"torch {torch.__version__}", in_torch(network)
-    name = "onnxruntime" if asked == "auto" else asked
+    device, plain = find_device(), (f"torch {torch.__version__}", in_torch(network))
+    if asked == "torch" and device.type == "cpu":
+        return plain
+    name = asked if asked != "auto" else "onnxruntime" if device.type == "cpu" else "torch"
+    expected = plain[1](pixels[:CHECKED])
     try:
-        run = STARTS[name](graph_of(network, pixels[:2]), pixels)
-        _check(run(pixels[:CHECKED]), in_torch(network)(pixels[:CHECKED]))
+        run = in_torch(network.to(device), device) if name == "torch" else STARTS[name](graph_of(network, pixels[:2]), pixels)
+        _check(run(pixels[:CHECKED]), expected)
     except Unfit as why:
         if asked != "auto":
             raise InputError(f"params.yaml: features.engine: {asked} cannot run this backbone ({why}); use auto or torch") from None
-        print(f"thaw: PyTorch runs this backbone, since ONNX Runtime cannot ({why})", file=sys.stderr)
-        return f"torch {torch.__version__}", in_torch(network)
-    return f"{name} {version(name)}", run
+        print(f"thaw: PyTorch runs this backbone on the CPU, since {name} cannot ({why})", file=sys.stderr)
+        network.cpu()
+        return plain
+    return (f"{plain[0]} on a GPU" if name == "torch" else f"{name} {version(name)}"), run
 
 
-def in_torch(network: nn.Module) -> Run:
+def in_torch(network: nn.Module, device: torch.device = CPU) -> Run:
+    """``network`` lies on ``device``."""
+
     def run(pixels: torch.Tensor) -> list[np.ndarray]:
         with torch.inference_mode():
-            return [output.numpy() for output in network(pixels)]
+            return [output.cpu().numpy() for output in network(sent(pixels, device))]
 
     return run
 

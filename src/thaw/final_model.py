@@ -23,6 +23,7 @@ from thaw.cells import best_metrics, sole_owner, train_all, trials_told
 from thaw.checkpoints import read_progress
 from thaw.closure import import_closure
 from thaw.deployed import FORMAT, RECORD, WEIGHTS, About, BlocksNetwork, Model, network_on
+from thaw.devices import find_device, make_deterministic, placed, precision_of
 from thaw.errors import InputError
 from thaw.files import read_json, sha256_of_file, write_with
 from thaw.finetune import Regime, choose_alpha, planned_images, state_of
@@ -168,6 +169,7 @@ def _settings(params: Params, choice: Choice) -> dict[str, Any]:
         return dials | fits[choice.strategy][0]
     strategy, finetune = params.strategies[choice.strategy], params.finetune
     dials |= {"batch_size": finetune.batch_size, "augment": list(finetune.augment), "keep_activations": finetune.activations_mb > 0}
+    dials |= {"device": (device := find_device()).type, "precision": precision_of(device)}
     if strategy.start == "linear_probe":
         dials |= {"probe": fits["linear_probe"][0]}
     if params.tune.trials:
@@ -207,8 +209,7 @@ class Refitted:
 
 def fit(plan: Plan) -> Refitted:
     """Minutes for a fine-tuned strategy, seconds for a head. Goes on where a killed one stopped."""
-    torch.set_deterministic_debug_mode("error")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # as in `thaw.cells`
+    make_deterministic(find_device())
     return _fit_head(plan) if plan.record.kind == "head" else _fit_network(plan)
 
 
@@ -245,7 +246,7 @@ def _features(plan: Plan) -> np.ndarray:
 
 def _fit_network(plan: Plan) -> Refitted:
     params, strategy, backbone = plan.params, plan.params.strategies[plan.choice.strategy], plan.backbone
-    network = Network(backbone.encoder, backbone.dim, len(plan.dataset.classes))
+    network = Network(backbone.encoder, backbone.dim, len(plan.dataset.classes)).to(device := find_device())
     if strategy.start == "linear_probe":
         head = _fitted(plan, "linear_probe", *plan.parts(_features(plan))).head
         assert head is not None  # a logistic fit has one
@@ -256,7 +257,7 @@ def _fit_network(plan: Plan) -> Refitted:
     plans = [resolve(network, backbone.blocks, phases, strategy.norm, where) for phases in variants]
     regime = Regime(params.finetune.batch_size, tuple(params.finetune.augment), params.finetune.activations_mb, params.selection.metric)
     view, numbers = evaluation_view(plan.images, backbone.recipe), id_numbers(plan.index["id"].astype(str).tolist())
-    material = Material(view, torch.from_numpy(plan.labels), numbers, plan.train, plan.val, backbone.recipe)
+    material = Material(placed(view, device), torch.from_numpy(plan.labels), numbers, plan.train, plan.val, backbone.recipe)
     with sole_owner(plan.record.record_id) as folder:
         start, files = state_of(network), [folder / f"state-{number}.safetensors" for number in range(len(plans))]
         with progress("final", sum(planned_images(phases, len(material.train), regime.batch_size) for phases in plans)) as shown:
@@ -275,7 +276,7 @@ def _fit_network(plan: Plan) -> Refitted:
         trainable_parameters=trainable_scalars(network, plans[trained.number]),
         choices=extra,
     )
-    return Refitted(network.eval(), [], record)
+    return Refitted(network.cpu().eval(), [], record)
 
 
 # ---- written and read again

@@ -1,6 +1,7 @@
 """The one training loop. Strategies are lists of phases; this runs any of them."""
 
 import math
+import operator
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from thaw.averaging import Average, State, interpolated
 from thaw.backbones import Network
 from thaw.checkpoints import Training, load_training, restore_optimiser, save_training
 from thaw.depthwise import quicken
+from thaw.devices import autocast, sent
 from thaw.errors import InputError
 from thaw.inputs import Material, Views, inputs_of, predict
 from thaw.metrics import validation_figures
@@ -82,18 +84,19 @@ def train(
                 continue
             if settings.stop and plateaued(state.history, epoch, settings.stop, regime.metric):
                 break
-            started, losses = time.perf_counter(), []
+            started, losses, sizes = time.perf_counter(), list[torch.Tensor](), [len(rows) for rows in planned]
             observer.phase(f"phase {phase.name}, epoch {epoch + 1}/{epochs}")
             inputs.begin(np.concatenate(planned), overall)
             torch.manual_seed(derive_seed(seed, "epoch", overall))  # for dropout, where a network has it
             network.train()
             for step, rows in enumerate(planned, start=epoch * per_epoch):
                 set_step(optimiser, settings.optimiser, settings.schedule, step, total, settings.warmup, settings.div)
-                x, labels = inputs.batch(rows, overall), material.labels[rows]
+                x, labels = inputs.batch(rows, overall), sent(material.labels[rows], network.device)
                 mix = draw_mix(mixup, len(rows), derive_seed(seed, "mixup", overall, step)) if mixup else None
-                loss = objective.loss(inputs.logits(x if mix is None else mix.of(x)), labels, mix)
-                losses.append(loss.item() * len(rows))
-                if not math.isfinite(losses[-1]):
+                with autocast(network.device):
+                    loss = objective.loss(inputs.logits(x if mix is None else mix.of(x)), labels, mix)
+                losses.append(loss.detach())
+                if network.device.type == "cpu" and not math.isfinite(loss.item()):  # a GPU would be waited for
                     raise InputError(_not_finite(phase, epoch, step - epoch * per_epoch + 1, optimiser))
                 optimiser.zero_grad()
                 (loss + l2sp_penalty(network, start, settings.l2sp) if settings.l2sp else loss).backward()
@@ -106,11 +109,13 @@ def train(
             last = state_of(network) if average else {}
             if average:
                 network.load_state_dict(average.shadow)
+            reached = torch.stack(losses).tolist()
             logits = inputs.validation()
-            if not np.isfinite(logits).all():
-                raise InputError(_not_finite(phase, epoch, len(planned), optimiser))
+            if not np.isfinite([*reached, *logits.ravel()]).all():
+                step = next((number for number, loss in enumerate(reached, start=1) if not math.isfinite(loss)), len(planned))
+                raise InputError(_not_finite(phase, epoch, step, optimiser))
             figures = validation_figures(logits, material.labels[material.val].numpy())
-            row = {"epoch": overall, "phase": phase.name, "train/loss": sum(losses) / sum(map(len, planned))}
+            row = {"epoch": overall, "phase": phase.name, "train/loss": sum(map(operator.mul, reached, sizes)) / sum(sizes)}
             row |= {f"val/{name}": None if math.isnan(value) else value for name, value in figures.items()}
             row |= {f"lr/{name}": rate for name, rate in _rates(phase, optimiser).items() if not _is_twin(name, phase)}
             if score_of(row, regime.metric) > state.best_score or not state.best:
@@ -118,7 +123,7 @@ def train(
             if average:
                 network.load_state_dict(last)
             state.history.append(row)
-            state.phase, state.epochs_in_phase, state.images = number, epoch + 1, state.images + sum(map(len, planned))
+            state.phase, state.epochs_in_phase, state.images = number, epoch + 1, state.images + sum(sizes)
             state.seconds += time.perf_counter() - started
             save_training(checkpoint, state, network, optimiser, average.shadow if average else {})
             observer.epoch(row)

@@ -12,6 +12,7 @@ from jaxtyping import Float, Float32, Int, UInt8, UInt64
 from thaw.activations import Halves, Store, keys_of
 from thaw.augment import augment, number_of_views, view_codes
 from thaw.backbones import Network
+from thaw.devices import sent
 from thaw.randomness import derive_seed, draw
 from thaw.strategies import ResolvedPhase
 from thaw.views import Recipe, dihedral, normalise
@@ -82,7 +83,7 @@ class Recomputed:
         """Make ready for an epoch of these rows."""
 
     def batch(self, rows: Int[np.ndarray, " b"], epoch: int) -> Float32[torch.Tensor, "b *A"]:
-        return normalise(self.views.pixels(rows, epoch), self.material.recipe)
+        return self._normalised(self.views.pixels(rows, epoch))
 
     def logits(self, inputs: Float[torch.Tensor, "b *A"]) -> Float[torch.Tensor, "b K"]:
         return self.network(inputs)
@@ -92,6 +93,10 @@ class Recomputed:
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _normalised(self, pixels: UInt8[torch.Tensor, "b C S S"]) -> Float32[torch.Tensor, "b 3 S S"]:
+        """Where the network is; bytes travel, not floats."""
+        return normalise(sent(pixels, self.network.device), self.material.recipe)
 
 
 class Kept(Recomputed):
@@ -108,7 +113,7 @@ class Kept(Recomputed):
             self.store.fill(keys, self.batch_size, self._compute)
 
     def batch(self, rows: Int[np.ndarray, " b"], epoch: int) -> Float32[torch.Tensor, "b *A"]:
-        return self.store.get(self._keys(rows, epoch))
+        return self._kept(self._keys(rows, epoch))
 
     def logits(self, inputs: Float[torch.Tensor, "b *A"]) -> Float[torch.Tensor, "b K"]:
         return self.halves.upper(inputs)
@@ -118,7 +123,7 @@ class Kept(Recomputed):
         val = self.material.val
         with torch.no_grad():
             parts = np.array_split(val, math.ceil(len(val) / 64))
-            return np.concatenate([self.logits(self.store.get(keys_of(part, np.full(len(part), PLAIN)))).numpy() for part in parts])
+            return torch.cat([self.logits(self._kept(keys_of(part, np.full(len(part), PLAIN)))) for part in parts]).cpu().numpy()
 
     def close(self) -> None:
         self.store.close()
@@ -128,9 +133,12 @@ class Kept(Recomputed):
         assert codes is not None  # else `inputs_of` would not have kept anything
         return keys_of(rows, codes)
 
+    def _kept(self, keys: Sequence[tuple[int, int]]) -> Float[torch.Tensor, "b *A"]:
+        return sent(self.store.get(keys), self.network.device)
+
     def _compute(self, keys: Sequence[tuple[int, int]]) -> torch.Tensor:
         rows, codes = (np.array(column) for column in zip(*keys, strict=True))
-        return self.halves.lower(normalise(self.views.of(rows, codes), self.material.recipe))
+        return self.halves.lower(self._normalised(self.views.of(rows, codes)))
 
 
 def inputs_of(network: Network, phase: ResolvedPhase, views: Views, batch_size: int, activations_mb: int, folder: Path) -> Recomputed:
@@ -139,7 +147,7 @@ def inputs_of(network: Network, phase: ResolvedPhase, views: Views, batch_size: 
     mixed = phase.mixup(len(material.train)) > 0  # mixes pixels, so that no two inputs are alike
     if not (activations_mb and phase.frozen and views.count) or mixed:
         return plain
-    pixels = normalise(material.view[material.train[:2]], material.recipe)
+    pixels = normalise(material.view[material.train[:2]].to(network.device), material.recipe)
     halves = Halves(network, phase.first, pixels[:1])
     if not halves.fit(pixels):
         return plain
@@ -154,4 +162,4 @@ def predict(
     network.eval()
     with torch.inference_mode():
         parts = np.array_split(rows, math.ceil(len(rows) / batch_size))
-        return np.concatenate([network(normalise(view[part], recipe)).numpy() for part in parts])
+        return torch.cat([network(normalise(view[part].to(network.device), recipe)) for part in parts]).cpu().numpy()

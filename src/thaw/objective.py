@@ -43,16 +43,17 @@ class Objective:
 
     def loss(self, logits: Float[torch.Tensor, "B K"], labels: Int[torch.Tensor, " B"], mix: Mix | None = None) -> Float[torch.Tensor, ""]:
         """Mean over the batch, a weighted one where classes are weighted."""
-        own = cross_entropy(logits, labels, self.class_weights, label_smoothing=self.label_smoothing)
+        weights = None if self.class_weights is None else self.class_weights.to(logits.device)
+        own = cross_entropy(logits, labels, weights, label_smoothing=self.label_smoothing)
         if mix is None:
             return own
-        other = cross_entropy(logits, labels[mix.partner], self.class_weights, label_smoothing=self.label_smoothing)
+        other = cross_entropy(logits, labels[mix.partner], weights, label_smoothing=self.label_smoothing)
         return mix.share * own + (1 - mix.share) * other
 
 
 def l2sp_penalty(network: nn.Module, start: Mapping[str, torch.Tensor], strengths: L2SP) -> Float[torch.Tensor, ""]:
     """alpha / 2 |w - w_start|^2 over what trains of the backbone, plus beta / 2 |w|^2 over the head (Li 2018, arXiv 1802.01483, eq. 3)."""
-    total = torch.zeros(())
+    total = torch.zeros((), device=next(network.parameters()).device)
     for name, tensor in network.named_parameters():
         if tensor.requires_grad and name.startswith("head."):
             total = total + strengths.beta / 2 * tensor.square().sum()

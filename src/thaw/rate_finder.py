@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 
 from thaw.backbones import Network
+from thaw.devices import autocast, find_device, make_deterministic, sent
 from thaw.errors import InputError, nearest
 from thaw.files import write_with
 from thaw.finetune import Regime, batches, objective_of, state_of, steps_per_epoch
@@ -79,9 +80,10 @@ def sweep(
             for group in optimiser.param_groups:
                 group["lr"] = float(rates[step]) * (group["peak"] / top)
             network.train()
-            x, labels = inputs.batch(rows, epoch), material.labels[rows]
+            x, labels = inputs.batch(rows, epoch), sent(material.labels[rows], network.device)
             mix = draw_mix(mixup, len(rows), derive_seed(seed, "mixup", epoch, step)) if mixup else None
-            loss = objective.loss(inputs.logits(x if mix is None else mix.of(x)), labels, mix)
+            with autocast(network.device):
+                loss = objective.loss(inputs.logits(x if mix is None else mix.of(x)), labels, mix)
             losses.append(loss.item() if math.isfinite(loss.item()) else math.inf)
             average = BETA * average + (1 - BETA) * losses[-1]
             smoothed.append(average / (1 - BETA ** (step + 1)))
@@ -213,7 +215,7 @@ def find_rate(strategy: str, fold: str, backbone: str, phase: str, steps: int, l
 
     from thaw.cells import assemble
 
-    torch.set_deterministic_debug_mode("error")  # as the stage does
+    make_deterministic(find_device())  # as the stage does
     cell = assemble(params, identity)
     phases = cell.plans[0][1]  # a tuned strategy's first plan is the strategy as it stands
     number = phase_number(phase, phases, strategy)

@@ -54,8 +54,8 @@ def _resized(pixels: UInt8[torch.Tensor, "B C H W"], side: int, interpolation: s
 
 def normalise(pixels: UInt8[torch.Tensor, "B C S S"], recipe: Recipe) -> Float32[torch.Tensor, "B 3 S S"]:
     """To the checkpoint's scale; gray is repeated to three channels; channels-last, which convolutions on a CPU prefer."""
-    mean = torch.tensor(recipe.mean).view(1, 3, 1, 1)
-    std = torch.tensor(recipe.std).view(1, 3, 1, 1)
+    mean = torch.tensor(recipe.mean, device=pixels.device).view(1, 3, 1, 1)
+    std = torch.tensor(recipe.std, device=pixels.device).view(1, 3, 1, 1)
     return ((pixels.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
 
 

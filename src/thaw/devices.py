@@ -1,0 +1,49 @@
+"""Where tensors live: on a GPU where PyTorch sees one (``CUDA_VISIBLE_DEVICES=`` hides it), else on the CPU; and in which precision.
+
+On a GPU, steps run under autocast to bfloat16, images lie there as bytes if they fit, and nothing in a step waits for it. A record names
+device and precision, since both decide bits. This was written without a GPU at hand: its speed is not measured.
+"""
+
+import os
+
+import torch
+from jaxtyping import UInt8
+
+SHARE = 0.5
+"""Of a GPU's free memory, for images."""
+
+
+def find_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def make_deterministic(device: torch.device) -> None:
+    """The same bits from run to run. Where a GPU has no such code for an operation, PyTorch warns; on a CPU it would stop."""
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS chooses among sums by what is free
+        torch.backends.cudnn.benchmark = False
+    torch.set_deterministic_debug_mode("error" if device.type == "cpu" else "warn")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid that costs a tenth of a step
+
+
+def precision_of(device: torch.device) -> str:
+    """Of a training step's products; sums, weights and predictions are float32."""
+    return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision_of(device) == "bfloat16")
+
+
+def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """To ``device``, without waiting for it: what comes from pinned memory is copied while the host goes on."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def placed(view: UInt8[torch.Tensor, "N C S S"], device: torch.device) -> UInt8[torch.Tensor, "N C S S"]:
+    """Images on the GPU if they take no more than `SHARE` of what is free there; else where they are, and batches travel."""
+    if device.type == "cpu" or view.nbytes > SHARE * torch.cuda.mem_get_info(device)[0]:
+        return view
+    return view.to(device)

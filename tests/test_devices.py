@@ -1,0 +1,124 @@
+"""What a GPU changes. None is needed: PyTorch's fake tensors know on which device each would lie, and refuse what lies on two."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch._subclasses import FakeTensorMode
+
+from thaw import devices
+from thaw.activations import Store
+from thaw.averaging import Average
+from thaw.backbones import Network
+from thaw.devices import autocast, find_device, placed, precision_of, sent
+from thaw.inputs import Material, Recomputed, Views
+from thaw.objective import Objective, draw_mix, l2sp_penalty
+from thaw.params import L2SP
+from thaw.views import Recipe
+
+CUDA, CPU = torch.device("cuda"), torch.device("cpu")
+RECIPE = Recipe(image_size=8, native_size=8, crop=1.0, interpolation="bilinear", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+class Encoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.conv(pixels)).relu().mean(dim=(2, 3))
+
+
+def material_on(device: torch.device, labels: torch.Tensor) -> Material:
+    view = torch.zeros((6, 1, 8, 8), dtype=torch.uint8, device=device)
+    return Material(view, labels, np.arange(6, dtype=np.uint64), np.arange(4), np.arange(4, 6), RECIPE)
+
+
+@pytest.fixture
+def bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "precision_of", lambda device: "bfloat16" if device.type == "cuda" else "float32")
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)  # needs a driver
+    monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+
+
+@pytest.mark.parametrize("images_on", [CUDA, CPU])
+@pytest.mark.usefixtures("bfloat16")
+def test_everything_that_a_step_needs_lies_on_the_networks_device(images_on: torch.device) -> None:
+    labels = torch.tensor([0, 1, 0, 1, 0, 1])
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        with CUDA:
+            network = Network(Encoder(), 4, 2)
+        start = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+        inputs = Recomputed(network, Views(material_on(images_on, labels), ("dihedral",), 0), 4)
+        network.train()
+        x, wanted = inputs.batch(np.arange(4), 1), sent(labels[:4], network.device)
+        mix = draw_mix(0.2, 4, 0)
+        with autocast(network.device):
+            loss = Objective(torch.ones(2), 0.1).loss(inputs.logits(mix.of(x)), wanted, mix)
+        loss = loss + l2sp_penalty(network, start, L2SP(alpha=0.1, beta=0.1))  # its derivatives need a driver
+        Average(network, 0.9, {name: tensor.cpu() for name, tensor in start.items()}).update(network)
+        assert x.device.type == "cuda" and x.is_contiguous(memory_format=torch.channels_last) and loss.device.type == "cuda"
+
+
+@pytest.mark.usefixtures("bfloat16")
+def test_steps_on_a_gpu_are_in_bfloat16_and_predictions_are_not() -> None:
+    with FakeTensorMode():
+        layer, x = nn.Linear(3, 2, device=CUDA), torch.ones(4, 3, device=CUDA)
+        with autocast(CUDA):
+            assert layer(x).dtype == torch.bfloat16
+        assert layer(x).dtype == torch.float32
+
+
+def test_on_a_cpu_nothing_is_rounded_and_nothing_moves() -> None:
+    x = torch.ones(4, 3)
+    with autocast(CPU):
+        assert nn.Linear(3, 2)(x).dtype == torch.float32
+    assert precision_of(CPU) == "float32" and sent(x, CPU) is x
+    view = torch.zeros((1, 1, 2, 2), dtype=torch.uint8)
+    assert placed(view, CPU) is view
+
+
+@pytest.mark.parametrize(("free", "where"), [(1000, "cuda"), (100, "cpu")])
+def test_images_lie_on_the_gpu_if_they_fit_into_half_of_what_is_free(free: int, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10**6))
+    with FakeTensorMode():
+        assert placed(torch.zeros((2, 1, 8, 8), dtype=torch.uint8), CUDA).device.type == where
+
+
+def test_the_device_is_a_gpu_where_pytorch_sees_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert find_device().type == ("cuda" if there else "cpu")
+
+
+def test_kept_activations_are_numbers_of_the_host(tmp_path: Path) -> None:
+    store = Store(4, 1, tmp_path)
+    store.fill([(0, 0), (1, 0)], 2, lambda keys: torch.ones(len(keys), 3))
+    assert store.get([(1, 0)]).device.type == "cpu"
+    store.close()
+
+
+@needs_gpu
+def test_a_cell_trains_on_a_gpu_and_comes_back(tmp_path: Path) -> None:
+    """The loop itself, on a real one: loss falls, tensors are saved and read again."""
+    from thaw.finetune import Observer, Regime, train
+    from thaw.params import Phase
+    from thaw.strategies import resolve
+
+    torch.manual_seed(0)
+    labels = torch.tensor([0, 1] * 3)
+    material = material_on(CUDA, labels)
+    material.view[labels == 1] = 200
+    network = Network(Encoder(), 4, 2).to(CUDA)
+    phase = Phase.model_validate(
+        {"name": "all", "train": "all", "epochs": 4, "rates": {"*": 1e-2}, "weight_decay": 0.0, "schedule": "constant", "warmup": 0.0}
+    )
+    plan = resolve(network, {"stem": ["conv.weight", "norm.weight", "norm.bias"]}, [phase], "frozen_eval", "here")
+    observer = Observer(lambda n: None, lambda row: None, lambda text: None)
+    state = train(network, plan, material, Regime(4, ("dihedral",), 0, "log_loss"), 0, tmp_path / "state.safetensors", observer)
+    assert state.history[-1]["train/loss"] < state.history[0]["train/loss"]
+    assert network.device.type == "cuda"
