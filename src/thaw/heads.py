@@ -129,7 +129,7 @@ def fit_knn(train: Part, val: Part, neighbours: Sequence[int], metric: str, n_cl
         return np.argsort(distances, axis=1, kind="stable")[:, : max(allowed)]
 
     def found_for(X: np.ndarray) -> np.ndarray:
-        return np.concatenate([nearest(X[start : start + 512]) for start in range(0, len(X), 512)])  # not all distances at once
+        return np.concatenate([nearest(X[start : start + 512]) for start in range(0, max(1, len(X)), 512)])  # not all distances at once
 
     def logits(found: np.ndarray, k: int) -> np.ndarray:
         counts = np.stack([(train.y[found[:, :k]] == c).sum(axis=1) for c in range(n_classes)], axis=1)

@@ -81,11 +81,11 @@ class Design:
         return Point(np.zeros((len(self.columns), R)), np.zeros((self.columns.shape[1], R)))
 
     def towards(self, V: Float64[np.ndarray, "P R"]) -> Point:
-        return Point(V, product(self.columns, V, trans=1))
+        return Point(V, times(self.columns, V, trans=1))
 
     def summed(self, factors: Float64[np.ndarray, "n R"]) -> Float64[np.ndarray, "P R"]:
         """Of the rows, each times its factors."""
-        return product(self.columns, factors, trans=0)
+        return times(self.columns, factors, trans=0)
 
     def flat(self, curvature: Float64[np.ndarray, " n"]) -> Float32[np.ndarray, "P P"]:
         """Upper U with U'U the least that the Hessian can be: 1 for every weight, and the intercept's own."""
@@ -152,7 +152,7 @@ def lowest(point: Point, way: Point, y: Int[np.ndarray, " n"], C: float) -> floa
     return length
 
 
-def product(A: Float32[np.ndarray, "a b"], B: Float64[np.ndarray, "c R"], trans: int) -> Float64[np.ndarray, "e R"]:
+def times(A: Float32[np.ndarray, "a b"], B: Float64[np.ndarray, "c R"], trans: int) -> Float64[np.ndarray, "e R"]:
     """A B or A' B. Of one column BLAS has a routine of its own, eight times as fast here."""
     single = B.astype(np.float32)
     one = B.shape[1] == 1
