@@ -89,7 +89,7 @@ class Design:
 
     def flat(self, curvature: Float64[np.ndarray, " n"]) -> Float32[np.ndarray, "P P"]:
         """Upper U with U'U the least that the Hessian can be: 1 for every weight, and the intercept's own."""
-        return np.asfortranarray(np.diag(np.append(np.ones(len(self.columns) - 1), np.sqrt(curvature.sum()))), np.float32)
+        return np.diag(np.append(np.ones(len(self.columns) - 1), np.sqrt(curvature.sum())).astype(np.float32)).T
 
     def root(self, curvature: Float64[np.ndarray, " n"]) -> Float32[np.ndarray, "P P"]:
         """Upper U with U'U the Hessian, rows' diag(curvature) rows + 1 for each weight, nearly."""
