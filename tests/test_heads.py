@@ -88,6 +88,15 @@ def test_ridge_orders_images_as_ridge_classifier_does() -> None:
     assert np.corrcoef(margin, theirs)[0, 1] > 1 - 1e-6
 
 
+@pytest.mark.parametrize("n", [8, 300])
+def test_ridge_weights_solve_the_normal_equations(n: int) -> None:
+    """With more rows than features, and with fewer."""
+    rng = np.random.default_rng(0)
+    X, targets = rng.normal(size=(n, 20)), rng.normal(size=(n, 3))
+    for strength, W in zip([100.0, 1.0], heads._ridge_weights(X, targets, [100.0, 1.0]), strict=True):
+        np.testing.assert_allclose((X.T @ X + strength * np.eye(20)) @ W.T, X.T @ targets, atol=1e-8)
+
+
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_nearest_centroid_decides_as_scikit_learn_does(n_classes: int) -> None:
     train, val = (Part(part.X[:, 1:], part.y) for part in example(n_classes))  # theirs warns of a constant feature
@@ -101,6 +110,14 @@ def test_knn_equals_scikit_learn() -> None:
     theirs = KNeighborsClassifier(7).fit(standardised(train, train.X), train.y).predict_proba(standardised(train, val.X))
     np.testing.assert_allclose(softmax(fitted.predict(val.X), axis=1), (theirs * 7 + 1 / 3) / 8, atol=1e-5)
     assert fitted.head is None and fitted.chosen == {"k": 7}
+
+
+def test_knn_of_more_images_than_one_table_of_distances_holds() -> None:
+    train, _ = example(3, n=60)
+    many, _ = example(3, n=1100, seed=1)
+    fitted = fit_knn(train, many, [5], "auc", 3)
+    parts = [fitted.predict(many.X[start : start + 100]) for start in range(0, 1100, 100)]
+    np.testing.assert_array_equal(fitted.predict(many.X), np.concatenate(parts))
 
 
 def test_more_neighbours_than_rows_are_cut() -> None:

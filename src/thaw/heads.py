@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, Int
-from scipy.linalg import solve
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from thaw.logistic import path
+from thaw.logistic import blas, lapack, path
 from thaw.metrics import validation_figures
 from thaw.position import position_logits
 from thaw.selection import Relevance, kept, ranked
@@ -52,8 +51,8 @@ def fit_logistic(train: Part, val: Part, strengths: Sequence[float], metric: str
     mean, scale = standardisation(train.X)
     present, y = np.unique(train.y, return_inverse=True)
     ordered = sorted(strengths)
-    fits = zip(ordered, path((train.X - mean) / scale, y, ordered), strict=True)
-    heads = ((C, fold_in(*fit, mean, scale, present, n_classes)) for C, fit in fits)
+    fits = list(path((train.X - mean) / scale, y, ordered))  # all of them before the first is scored: numpy's products are in scipy's way
+    heads = ((C, fold_in(*fit, mean, scale, present, n_classes)) for C, fit in zip(ordered, fits, strict=True))
     return _best_head(heads, val, metric, "C")
 
 
@@ -86,16 +85,26 @@ def fit_ridge(train: Part, val: Part, strengths: Sequence[float], metric: str, n
     mean, scale = standardisation(train.X)
     X, targets = (train.X - mean) / scale, 2.0 * np.eye(n_classes)[train.y] - 1
     offsets = targets.mean(axis=0)  # X is centred, so that the intercepts are the targets' means
+    ordered = sorted(strengths, reverse=True)
+    heads = (
+        (strength, calibrated(fold_in(W, offsets, mean, scale, np.arange(n_classes), n_classes), val))
+        for strength, W in zip(ordered, _ridge_weights(X, targets - offsets, ordered), strict=True)
+    )
+    return _best_head(heads, val, metric, "ridge")
+
+
+def _ridge_weights(X: Float[np.ndarray, "n D"], targets: Float[np.ndarray, "n K"], strengths: Sequence[float]) -> list[np.ndarray]:
+    """(K, D) for each strength; with few rows through their products, the dual."""
     narrow = X.shape[1] <= len(X)
-    products, right = (X.T @ X, X.T @ (targets - offsets)) if narrow else (X @ X.T, targets - offsets)
+    products = blas.dsyrk(1.0, X.T, trans=0 if narrow else 1)
+    right, diagonal = blas.dgemm(1.0, X.T, targets) if narrow else targets, np.diagonal(products).copy()
 
-    def fit(strength: float) -> Head:
-        penalised = products + strength * np.eye(len(products))
-        found = solve(penalised, right, assume_a="pos", overwrite_a=True, check_finite=False)
-        W = found.T if narrow else (X.T @ found).T
-        return calibrated(fold_in(W, offsets, mean, scale, np.arange(n_classes), n_classes), val)
+    def solution(strength: float) -> np.ndarray:
+        np.fill_diagonal(products, diagonal + strength)
+        return lapack.dposv(products, right)[1]
 
-    return _best_head(((strength, fit(strength)) for strength in sorted(strengths, reverse=True)), val, metric, "ridge")
+    found = [solution(strength) for strength in strengths]
+    return [(own if narrow else blas.dgemm(1.0, X.T, own)).T for own in found]
 
 
 def fit_nearest_centroid(train: Part, val: Part, n_classes: int) -> Fitted:
@@ -110,22 +119,25 @@ def fit_nearest_centroid(train: Part, val: Part, n_classes: int) -> Fitted:
 
 def fit_knn(train: Part, val: Part, neighbours: Sequence[int], metric: str, n_classes: int) -> Fitted:
     """k-NN on standardised features; logits are logs of smoothed class shares."""
-    from sklearn.neighbors import NearestNeighbors
-
     mean, scale = standardisation(train.X)
-    search = NearestNeighbors().fit((train.X - mean) / scale)
-    allowed = [min(k, len(train.y)) for k in neighbours]
+    rows = ((train.X - mean) / scale).T
+    half, allowed = (rows**2).sum(axis=0) / 2, [min(k, len(train.y)) for k in neighbours]
 
     def nearest(X: np.ndarray) -> np.ndarray:
-        return search.kneighbors((X - mean) / scale, max(allowed), return_distance=False)
+        """Rows by half the squared distance, less what they have in common; the first of equals."""
+        distances = half - ((X - mean) / scale) @ rows
+        return np.argsort(distances, axis=1, kind="stable")[:, : max(allowed)]
+
+    def found_for(X: np.ndarray) -> np.ndarray:
+        return np.concatenate([nearest(X[start : start + 512]) for start in range(0, max(1, len(X)), 512)])  # not all distances at once
 
     def logits(found: np.ndarray, k: int) -> np.ndarray:
         counts = np.stack([(train.y[found[:, :k]] == c).sum(axis=1) for c in range(n_classes)], axis=1)
         return np.log((counts + 1 / n_classes) / (k + 1)).astype(np.float32)
 
-    found = nearest(val.X)
+    found = found_for(val.X)
     k = max(sorted(allowed, reverse=True), key=lambda k: score(logits(found, k), val.y, metric))
-    return Fitted(lambda X: logits(nearest(X), k), None, {"k": k})
+    return Fitted(lambda X: logits(found_for(X), k), None, {"k": k})
 
 
 def fit_majority(train: Part, n_classes: int) -> Fitted:
