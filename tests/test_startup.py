@@ -5,17 +5,13 @@ import pytest
 from thaw.startup import uncollected
 
 
-def test_garbage_is_collected_again_afterwards() -> None:
-    gc.unfreeze()
+def test_garbage_waits_and_is_collected_again_afterwards() -> None:
     with uncollected():
         assert not gc.isenabled()
-        kept = [[] for _ in range(10)]
-    assert gc.isenabled() and gc.get_freeze_count() > len(kept)
-    gc.unfreeze()
+    assert gc.isenabled()
 
 
 def test_an_error_inside_comes_out_with_the_collector_on() -> None:
     with pytest.raises(ZeroDivisionError), uncollected():
         raise ZeroDivisionError
     assert gc.isenabled()
-    gc.unfreeze()

@@ -264,7 +264,10 @@ def write(cell: Cell, trained: Trained) -> None:
         extra |= {"interpolation": rows}
     extra |= trials_told([trial for trial, _ in cell.plans if trial is not None], trained)
     asked = {VAL: material.val, **cell.held}
-    parts = {role: predict(cell.network, material.view, rows, material.recipe) for role, rows in asked.items()}
+    known = {} if cell.interpolate else {VAL: state.val_logits.numpy()}  # from the loop, where nothing was changed after it
+    parts = {
+        role: known[role] if role in known else predict(cell.network, material.view, rows, material.recipe) for role, rows in asked.items()
+    }
     predictions = Predictions(
         id=cell.ids[np.concatenate(list(asked.values()))],
         split=np.repeat(list(parts), [len(logits) for logits in parts.values()]),

@@ -24,19 +24,21 @@ class Training:
     best_epoch: int = 0
     best_score: float = float("-inf")
     best: dict[str, torch.Tensor] = field(default_factory=dict)  # the network's tensors at best_epoch
+    val_logits: torch.Tensor = field(default_factory=lambda: torch.empty(0, 0))  # (m, K), of the validation images at best_epoch
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
 def save_training(
     path: Path, state: Training, network: nn.Module, optimiser: torch.optim.Optimizer, average: dict[str, torch.Tensor]
 ) -> None:
-    """Everything in one safetensors file: numbers as its metadata, tensors as network/, best/, average/ and optimiser/."""
+    """Everything in one safetensors file: numbers as its metadata, tensors as network/, best/, average/, optimiser/ and val_logits."""
     tensors = {f"network/{name}": tensor for name, tensor in network.state_dict().items()}
     tensors |= {f"best/{name}": tensor for name, tensor in state.best.items()}
     tensors |= {f"average/{name}": tensor for name, tensor in average.items()}
     for name, tensor in network.named_parameters():
         tensors |= {f"optimiser/{key}/{name}": value for key, value in optimiser.state.get(tensor, {}).items()}
-    numbers = {key: value for key, value in vars(state).items() if key != "best"}
+    tensors |= {"val_logits": state.val_logits}
+    numbers = {key: value for key, value in vars(state).items() if key not in ("best", "val_logits")}
     metadata = {"state": json.dumps(numbers)}
     whole = {name: tensor.detach().contiguous().clone().cpu() for name, tensor in tensors.items()}
     write_with(path, lambda temporary: save_file(whole, temporary, metadata))
@@ -48,7 +50,8 @@ def load_training(path: Path, network: nn.Module) -> tuple[Training, dict[str, t
         numbers = json.loads(file.metadata()["state"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
     network.load_state_dict(_below("network/", tensors))
-    return Training(**numbers, best=_below("best/", tensors)), _below("optimiser/", tensors), _below("average/", tensors)
+    state = Training(**numbers, best=_below("best/", tensors), val_logits=tensors["val_logits"])
+    return state, _below("optimiser/", tensors), _below("average/", tensors)
 
 
 def read_progress(path: Path) -> tuple[list[dict[str, Any]], int]:

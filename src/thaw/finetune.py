@@ -120,6 +120,7 @@ def train(
             row |= {f"lr/{name}": rate for name, rate in _rates(phase, optimiser).items() if not _is_twin(name, phase)}
             if score_of(row, regime.metric) > state.best_score or not state.best:
                 state.best_epoch, state.best_score, state.best = overall, score_of(row, regime.metric), state_of(network)
+                state.val_logits = torch.from_numpy(logits)
             if average:
                 network.load_state_dict(last)
             state.history.append(row)
