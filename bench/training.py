@@ -29,6 +29,8 @@ from bench.results import Ratio, Row, Section, Target, at_least, in_a_process, i
 from thaw.allocator import keep_freed_memory
 from thaw.backbones import Network, ordered_blocks
 from thaw.cells import Cell, assemble
+from thaw.depthwise import quicken
+from thaw.devices import find_device, make_deterministic
 from thaw.finetune import Observer, train
 from thaw.metrics import validation_figures
 from thaw.params import Params, read_params
@@ -185,8 +187,7 @@ def with_thaw(setting: Setting) -> Trained:
     """`thaw.finetune.train` as the stage calls it. An epoch ends with its last step; validation and the saved state come after it."""
     started = time.perf_counter()
     cell = assemble(read_params(), Identity(setting.cell.record.backbone, STRATEGY, FOLD))
-    torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # as the stage does
+    make_deterministic(find_device())  # as the stage does
     keep_freed_memory()
     strategy = read_params().strategies[STRATEGY]
     phase = strategy.phases[0].model_copy(update={"epochs": setting.epochs})
@@ -315,9 +316,10 @@ def with_lightning(setting: Setting) -> Trained:
 
 
 def bare(setting: Setting) -> Trained:
-    """The limit: the same steps on batches that are ready. One step before the clock starts, its batch's memory included."""
+    """The limit: thaw's layers and steps on batches that are ready. One step before the clock starts, its batch's memory included."""
     keep_freed_memory()
     started, network, material = time.perf_counter(), setting.network, setting.cell.material
+    quicken(network)
     optimiser = torch.optim.AdamW(network.parameters(), lr=setting.rate, weight_decay=setting.weight_decay, fused=True)
     parts = np.array_split(setting.train, -(-len(setting.train) // setting.batch_size))
     batches = [(normalise(material.view[rows], material.recipe), material.labels[rows]) for rows in parts]
