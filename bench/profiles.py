@@ -34,7 +34,7 @@ def main() -> None:
 def of_training() -> str:
     """PyTorch's own profiler: operations by the time that they take themselves, of an epoch of so many images."""
     keep_freed_memory()
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # as the stage does
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     cell = assemble(read_params(), Identity(BACKBONE, STRATEGY, 0))
     (phase,) = cell.plans[0][1]
     once = replace(phase, settings=phase.settings.model_copy(update={"epochs": 1}))

@@ -42,7 +42,7 @@ def bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "precision_of", lambda device: "bfloat16" if device.type == "cuda" else "float32")
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)  # needs a driver
     monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
 
 
 @pytest.mark.parametrize("images_on", [CUDA, CPU])
@@ -79,14 +79,16 @@ def test_on_a_cpu_nothing_is_rounded_and_nothing_moves() -> None:
         assert nn.Linear(3, 2)(x).dtype == torch.float32
     assert precision_of(CPU) == "float32" and sent(x, CPU) is x
     view = torch.zeros((1, 1, 2, 2), dtype=torch.uint8)
-    assert placed(view, CPU) is view
+    assert placed(view, CPU, turned=True) is view
 
 
 @pytest.mark.parametrize(("free", "where"), [(1000, "cuda"), (100, "cpu")])
 def test_images_lie_on_the_gpu_if_they_fit_into_half_of_what_is_free(free: int, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10**6))
     with FakeTensorMode():
-        assert placed(torch.zeros((2, 1, 8, 8), dtype=torch.uint8), CUDA).device.type == where
+        view = torch.zeros((2, 1, 8, 8), dtype=torch.uint8)
+        assert placed(view, CUDA, turned=True).device.type == where
+        assert placed(view, CUDA, turned=False) is view
 
 
 def test_the_device_is_a_gpu_where_pytorch_sees_one(monkeypatch: pytest.MonkeyPatch) -> None:

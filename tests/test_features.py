@@ -48,6 +48,14 @@ def test_a_training_encoder_is_put_into_evaluation_mode() -> None:
     assert (first == again).all() and torch.equal(encoder.bn.running_mean, before)  # type: ignore[arg-type]
 
 
+def test_features_that_are_no_numbers_are_said() -> None:
+    encoder, view = TinyEncoder(), tiny_material().view
+    with torch.no_grad():
+        next(encoder.parameters()).fill_(float("inf"))
+    with pytest.raises(InputError, match="not finite"):
+        everything(encoder, BLOCKS, view, RECIPE, 16)
+
+
 def test_probe_equals_first_forward_pass_of_lp_ft() -> None:
     """Real weights, float32: a head fitted on cached features and put on the network gives the same logits to 1e-4 of their scale."""
     images = np.random.default_rng(0).integers(0, 256, (40, 64, 64, 1), dtype=np.uint8)

@@ -88,6 +88,11 @@ def test_ridge_orders_images_as_ridge_classifier_does() -> None:
     assert np.corrcoef(margin, theirs)[0, 1] > 1 - 1e-6
 
 
+def test_ridge_without_a_solution_is_said() -> None:
+    with pytest.raises(ValueError, match="use larger strengths"):
+        heads._ridge_weights(np.full((30, 4), np.nan), np.zeros((30, 2)), [1.0])
+
+
 @pytest.mark.parametrize("n", [8, 300])
 def test_ridge_weights_solve_the_normal_equations(n: int) -> None:
     """With more rows than features, and with fewer."""

@@ -64,6 +64,15 @@ def test_one_class_is_said() -> None:
         next(path(np.eye(3), np.zeros(3, dtype=np.int64), [1.0]))
 
 
+@pytest.mark.parametrize("shape", [(60, 10), (20, 60)])
+@pytest.mark.parametrize("spoilt", [np.nan, np.inf, 1e30])
+def test_what_is_not_finite_in_single_precision_is_said_at_once(shape: tuple[int, int], spoilt: float) -> None:
+    Z = np.random.default_rng(0).normal(size=shape)
+    Z[3, 2] = spoilt
+    with pytest.raises(ValueError, match="finite"), np.errstate(all="ignore"):
+        list(path(Z, np.arange(len(Z)) % 2, [1.0, 10.0]))
+
+
 @pytest.mark.parametrize("R", [1, 4])
 def test_losses_derivatives_are_differences(R: int) -> None:
     rng, step = np.random.default_rng(1), 1e-6

@@ -253,7 +253,7 @@ def test_a_project_runs_its_own_copy_and_says_where_it_would_not(photos: Path, t
     assert right.returncode == 0, right.stderr
 
 
-@pytest.mark.parametrize("address", ["split", "../dvc.yaml:split", "split@lite0:random"])
+@pytest.mark.parametrize("address", ["split", "../dvc.yaml:split", "../me@work/dvc.yaml:split@lite0", "split@lite0:random"])
 def test_a_stage_refuses_code_that_was_edited_after_it_was_listed(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(ROOT / "src/thaw", tmp_path / "src/thaw", ignore=shutil.ignore_patterns("__pycache__"))
     own = tmp_path / "src/thaw"

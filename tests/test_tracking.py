@@ -663,6 +663,14 @@ def test_a_killed_training_is_closed(repo: Path) -> None:
     assert_equal_to_records()
 
 
+def test_a_training_that_is_killed_at_once_asks_mlflow_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thaw.tracking.live.find_store", lambda: pytest.fail("the store was looked for"))
+    live = LiveRun("gone", FULL, {}, {}, "thaw")
+    with pytest.raises(SystemExit), live:
+        raise SystemExit(143)
+    assert not live._thread.is_alive()
+
+
 def test_a_training_goes_on_without_a_server(repo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     start = time.monotonic()

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save_file
 
 from thaw.allocator import keep_freed_memory
+from thaw.augment import number_of_views
 from thaw.averaging import State
 from thaw.backbones import Network, backbone_of
 from thaw.checkpoints import Training, read_progress
@@ -170,7 +171,14 @@ def assemble(params: Params, identity: Identity, fraction: Fraction | None = Non
         train_rows, val_rows = (share(rows, labels, index["group"].to_numpy(), ids, fraction, seed) for rows in (train_rows, val_rows))
     held = {role: rows for role in (TEST, INSIDE) if len(rows := rows_of(splits, fold, role))}
     labels[np.concatenate(list(held.values()))] = -1
-    material = Material(placed(view, device), torch.from_numpy(labels), id_numbers(ids.tolist()), train_rows, val_rows, backbone.recipe)
+    material = Material(
+        placed(view, device, turned=number_of_views(regime.augment) is not None),
+        torch.from_numpy(labels),
+        id_numbers(ids.tolist()),
+        train_rows,
+        val_rows,
+        backbone.recipe,
+    )
     plans = plans or [(None, phases)]
     return Cell(network, state_of(network), plans, strategy.interpolate, regime, material, held, ids, record, fraction)
 

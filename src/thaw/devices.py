@@ -6,8 +6,9 @@ device and precision, since both decide bits. This was written without a GPU at 
 
 import os
 
+import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 
 SHARE = 0.5
 """Of a GPU's free memory, for images."""
@@ -22,13 +23,14 @@ def make_deterministic(device: torch.device) -> None:
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS chooses among sums by what is free
         torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.allow_tf32 = False  # what is not under autocast is single precision
     torch.set_deterministic_debug_mode("error" if device.type == "cpu" else "warn")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid that costs a tenth of a step
 
 
 def precision_of(device: torch.device) -> str:
     """Of a training step's products; sums, weights and predictions are float32."""
-    return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
 
 
 def autocast(device: torch.device) -> torch.autocast:
@@ -42,8 +44,16 @@ def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     return tensor.to(device, non_blocking=True)
 
 
-def placed(view: UInt8[torch.Tensor, "N C S S"], device: torch.device) -> UInt8[torch.Tensor, "N C S S"]:
-    """Images on the GPU if they take no more than `SHARE` of what is free there; else where they are, and batches travel."""
-    if device.type == "cpu" or view.nbytes > SHARE * torch.cuda.mem_get_info(device)[0]:
+def taken(tensor: torch.Tensor, rows: Int[np.ndarray, " b"]) -> torch.Tensor:
+    """Its rows of these numbers, which are sent to where it lies: a GPU would be waited for while it reads them here."""
+    return tensor[sent(torch.from_numpy(rows), tensor.device)]
+
+
+def placed(view: UInt8[torch.Tensor, "N C S S"], device: torch.device, *, turned: bool) -> UInt8[torch.Tensor, "N C S S"]:
+    """Images on the GPU if they take no more than `SHARE` of what is free there; else where they are, and batches travel.
+
+    They stay, too, unless all that is done to them is to be ``turned``: a GPU rounds otherwise, and what is free there may not decide bits.
+    """
+    if device.type == "cpu" or not turned or view.nbytes > SHARE * torch.cuda.mem_get_info(device)[0]:
         return view
     return view.to(device)

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import nn
 
-from thaw.devices import find_device, sent
+from thaw.devices import find_device, make_deterministic, sent
 from thaw.errors import InputError
 
 Name = Literal["auto", "onnxruntime", "openvino", "torch"]
@@ -46,11 +46,12 @@ def engine_for(asked: Name, network: nn.Module, pixels: UInt8[torch.Tensor, "B C
     name = asked if asked != "auto" else "onnxruntime" if device.type == "cpu" else "torch"
     expected = plain[1](pixels[:CHECKED])
     try:
-        run = in_torch(network.to(device), device) if name == "torch" else STARTS[name](graph_of(network, pixels[:2]), pixels)
+        run = on_gpu(network, device, pixels) if name == "torch" else STARTS[name](graph_of(network, pixels[:2]), pixels)
         _check(run(pixels[:CHECKED]), expected)
     except Unfit as why:
         if asked != "auto":
-            raise InputError(f"params.yaml: features.engine: {asked} cannot run this backbone ({why}); use auto or torch") from None
+            other = "auto" if asked == "torch" else "auto or torch"
+            raise InputError(f"params.yaml: features.engine: {asked} cannot run this backbone ({why}); use {other}") from None
         print(f"thaw: PyTorch runs this backbone on the CPU, since {name} cannot ({why})", file=sys.stderr)
         network.cpu()
         return plain
@@ -64,6 +65,17 @@ def in_torch(network: nn.Module, device: torch.device = CPU) -> Run:
         with torch.inference_mode():
             return [output.cpu().numpy() for output in network(sent(pixels, device))]
 
+    return run
+
+
+def on_gpu(network: nn.Module, device: torch.device, pixels: UInt8[torch.Tensor, "B C S S"]) -> Run:
+    """After a first batch, which it must have room for."""
+    make_deterministic(device)
+    run = in_torch(network.to(device), device)
+    try:
+        run(pixels)
+    except torch.OutOfMemoryError as error:
+        raise Unfit("a batch does not fit into its memory") from error
     return run
 
 

@@ -44,6 +44,7 @@ def extract(
     before them. The last block is the exception: libraries put into it what follows the blocks (EfficientNet's ``conv_head``, a ViT's
     final norm), after which its output would be the encoder's own. It gives the output of its first layer, and the encoder's output comes
     after it, or alone where the two are the same (ResNet), which the first batch tells.
+    Raises `InputError` for features that are not finite.
     """
     frozen, name, run = None, "", None
     for view in views:
@@ -51,6 +52,8 @@ def extract(
             frozen = Frozen(encoder, blocks, recipe, view[:2])
             name, run = engine_for(engine, frozen, view)
         features, outputs = run(view)
+        if not (np.isfinite(features).all() and np.isfinite(outputs).all()):
+            raise InputError("backbone: it gives features that are not finite numbers; its weights are spoilt, choose other ones")
         yield Extracted(features, outputs, frozen.widths, name)
 
 
@@ -149,4 +152,5 @@ def _output_of(name: str, seen: Mapping[str, torch.Tensor]) -> torch.Tensor:
 
 def _same(first: np.ndarray, second: np.ndarray) -> bool:
     """Equal but for the order of a sum."""
-    return first.shape == second.shape and np.allclose(first, second, rtol=1e-4, atol=1e-5 * float(np.abs(second).max()))
+    with np.errstate(invalid="ignore"):  # what is not finite is told later
+        return first.shape == second.shape and np.allclose(first, second, rtol=1e-4, atol=1e-5 * float(np.abs(second).max()))

@@ -17,12 +17,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from thaw.augment import number_of_views
 from thaw.backbones import Backbone, Network, backbone_of
 from thaw.calibration import fit_temperature, tempered
 from thaw.cells import best_metrics, sole_owner, train_all, trials_told
 from thaw.checkpoints import read_progress
 from thaw.closure import import_closure
 from thaw.deployed import FORMAT, RECORD, WEIGHTS, About, BlocksNetwork, Model, network_on
+from thaw.depthwise import quicken
 from thaw.devices import find_device, make_deterministic, placed, precision_of
 from thaw.errors import InputError
 from thaw.files import read_json, sha256_of_file, write_with
@@ -169,7 +171,6 @@ def _settings(params: Params, choice: Choice) -> dict[str, Any]:
         return dials | fits[choice.strategy][0]
     strategy, finetune = params.strategies[choice.strategy], params.finetune
     dials |= {"batch_size": finetune.batch_size, "augment": list(finetune.augment), "keep_activations": finetune.activations_mb > 0}
-    dials |= {"device": (device := find_device()).type, "precision": precision_of(device)}
     if strategy.start == "linear_probe":
         dials |= {"probe": fits["linear_probe"][0]}
     if params.tune.trials:
@@ -257,13 +258,21 @@ def _fit_network(plan: Plan) -> Refitted:
     plans = [resolve(network, backbone.blocks, phases, strategy.norm, where) for phases in variants]
     regime = Regime(params.finetune.batch_size, tuple(params.finetune.augment), params.finetune.activations_mb, params.selection.metric)
     view, numbers = evaluation_view(plan.images, backbone.recipe), id_numbers(plan.index["id"].astype(str).tolist())
-    material = Material(placed(view, device), torch.from_numpy(plan.labels), numbers, plan.train, plan.val, backbone.recipe)
+    material = Material(
+        placed(view, device, turned=number_of_views(regime.augment) is not None),
+        torch.from_numpy(plan.labels),
+        numbers,
+        plan.train,
+        plan.val,
+        backbone.recipe,
+    )
     with sole_owner(plan.record.record_id) as folder:
         start, files = state_of(network), [folder / f"state-{number}.safetensors" for number in range(len(plans))]
         with progress("final", sum(planned_images(phases, len(material.train), regime.batch_size) for phases in plans)) as shown:
             shown.skip(sum(read_progress(file)[1] for file in files))
             trained = train_all(network, start, plans, material, regime, plan.seed, files, shown)
-    metrics, extra = best_metrics(trained.state), trials_told(tried, trained)
+    made = {"device": device.type, "precision": precision_of(device)}  # how, not what was asked for: a fit stands on another machine
+    metrics, extra = best_metrics(trained.state), made | trials_told(tried, trained)
     if strategy.interpolate:
         alpha, figures, rows = choose_alpha(network, start, strategy.interpolate, material, regime.metric)
         metrics |= {f"best_val_{name}": value for name, value in figures.items() if value == value} | {"alpha": alpha}
@@ -305,6 +314,7 @@ def standing(plan: Plan, folder: Path) -> Refitted | None:
         return None
     network = network_on(plan.backbone, written["blocks"], np.zeros(written["columns"], np.int64), len(plan.dataset.classes))
     network.load_state_dict(load_file(weights))
+    quicken(network)  # as training leaves it, so that the graph of the same model is the same
     return Refitted(network.eval(), written["blocks"], record)
 
 

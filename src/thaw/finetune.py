@@ -52,7 +52,8 @@ def train(
     """Train ``network`` in place through all phases and leave it with the tensors of the best validation epoch.
 
     Resumes from ``checkpoint`` if it exists and saves it after every epoch (or part of one, where a phase's steps end inside it).
-    Raises `InputError` at the first loss that is not finite, with the step and the rates.
+    Raises `InputError` at the first loss that is not finite, with the step and the rates; on a GPU at the end of its epoch, with
+    the last rates.
     """
     quicken(network)
     start = state_of(network)

@@ -101,7 +101,10 @@ def _ridge_weights(X: Float[np.ndarray, "n D"], targets: Float[np.ndarray, "n K"
 
     def solution(strength: float) -> np.ndarray:
         np.fill_diagonal(products, diagonal + strength)
-        return lapack.dposv(products, right)[1]
+        _, found, failed = lapack.dposv(products, right)
+        if failed or not np.isfinite(found).all():
+            raise ValueError(f"ridge of strength {strength:g}: the features are too nearly dependent, or not finite; use larger strengths")
+        return found
 
     found = [solution(strength) for strength in strengths]
     return [(own if narrow else blas.dgemm(1.0, X.T, own)).T for own in found]

@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32, Int, UInt8, UInt64
 from thaw.activations import Halves, Store, keys_of
 from thaw.augment import augment, number_of_views, view_codes
 from thaw.backbones import Network
-from thaw.devices import sent
+from thaw.devices import sent, taken
 from thaw.randomness import derive_seed, draw
 from thaw.strategies import ResolvedPhase
 from thaw.views import Recipe, dihedral, normalise
@@ -58,12 +58,12 @@ class Views:
         """What the epoch shows."""
         codes = self.codes(rows, epoch)
         if codes is None:
-            return augment(self.material.view[rows], self.material.id_numbers[rows], self.names, self.seed, epoch)
+            return augment(taken(self.material.view, rows), self.material.id_numbers[rows], self.names, self.seed, epoch)
         return self.of(rows, codes)
 
     def of(self, rows: Int[np.ndarray, " b"], codes: Int[np.ndarray, " b"]) -> UInt8[torch.Tensor, "b C S S"]:
         """The views of these codes."""
-        plain = self.material.view[rows]
+        plain = taken(self.material.view, rows)
         if self.limit is None:
             return dihedral(plain, np.maximum(codes, 0))  # the finite views are the square's symmetries, and 0 is none
         out = plain.clone()

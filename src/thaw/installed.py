@@ -18,7 +18,7 @@ def check_code(root: Path, package: Path = RUNS) -> None:
         return
     if differ := differing_files(root, package):
         raise InputError(f"the thaw that runs ({package}) is not this project's src/thaw ({differ[0]} differs); {MEND}")
-    stage = address.partition("@")[0].rpartition(":")[2]  # ../dvc.yaml:features@lite0, where DVC was called from another folder
+    stage = address.rpartition("dvc.yaml:")[2].partition("@")[0]  # ../dvc.yaml:features@lite0, where DVC was called from another folder
     if edited := edited_files(stage, root):
         raise InputError(f"{edited[0]} was edited after the stage code had listed it; run `dvc repro code`, then this again")
 

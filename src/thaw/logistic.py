@@ -24,7 +24,8 @@ blas: Any = scipy.linalg.blas  # its stubs know no routine
 lapack: Any = scipy.linalg.lapack
 
 TOLERANCE = 1e-6
-"""g'Mg at the end, over the objective. Half of it is how far the objective lies above the optimum's, were M the inverse Hessian there."""
+"""g'Mg at the end, over the objective. Half of it is how far the objective lies above the optimum's, were M the inverse Hessian there.
+With C of 10,000 and more, M falls short of that in flat directions, and the objective may lie some millionths higher."""
 PATIENCE, MOST_STEPS = 20, 2000
 
 
@@ -33,7 +34,8 @@ def path(
 ) -> Iterator[tuple[Float64[np.ndarray, "R D"], Float64[np.ndarray, " R"]]]:
     """(W, b) at each C of ``strengths``, which had better grow; R = 1 for two classes (logit of the second), else K.
 
-    ``Z`` is standardised. ``y`` counts from 0, and every class has a row. Raises `ValueError` where there is but one class.
+    ``Z`` is standardised. ``y`` counts from 0, and every class has a row. Raises `ValueError` where there is but one class, or numbers
+    that are not finite in single precision.
     """
     if not y.any():
         raise ValueError("a logistic regression needs rows of two classes")
@@ -66,13 +68,16 @@ class Design:
     """Rows to fit on. Where they are fewer than the features, W is a sum of rows: the Cholesky factor of their products stands for them."""
 
     def __init__(self, Z: Float[np.ndarray, "n D"]) -> None:
-        self.Z, self.factor = Z, None
+        self.Z: Float64[np.ndarray, "n D"] | None = None  # kept where it is needed again
+        self.factor: Float64[np.ndarray, "n n"] | None = None
         if Z.shape[1] > len(Z):
             self.Z = np.ascontiguousarray(Z, np.float64)
             products = blas.dsyrk(1.0, self.Z.T, trans=1)
             # Centred rows are not independent: without a little more on the diagonal there is no factor.
             products[np.diag_indices(len(Z))] += 1e-10 * np.trace(products) / len(Z) + np.finfo(np.float64).tiny
-            self.factor, _ = lapack.dpotrf(products, overwrite_a=1)
+            self.factor, failed = lapack.dpotrf(products, overwrite_a=1)
+            if failed:
+                raise ValueError("rows whose products have no Cholesky factor: are they finite?")
         rows = Z if self.factor is None else self.factor.T
         self.columns: Float32[np.ndarray, "P n"] = np.empty((rows.shape[1] + 1, len(Z)), np.float32, order="F")
         self.columns[:-1], self.columns[-1] = rows.T, 1
@@ -94,13 +99,18 @@ class Design:
     def root(self, curvature: Float64[np.ndarray, " n"]) -> Float32[np.ndarray, "P P"]:
         """Upper U with U'U the Hessian, rows' diag(curvature) rows + 1 for each weight, nearly."""
         hessian = blas.ssyrk(1.0, self.columns * np.sqrt(curvature).astype(np.float32))
-        rounding = 1e-6 * np.trace(hessian)  # what single precision makes of the smallest pivots
-        hessian[np.diag_indices(len(hessian))] += np.append(np.ones(len(hessian) - 1, np.float32), 0) + rounding
-        return lapack.spotrf(hessian, clean=0, overwrite_a=1)[0]
+        ones, trace = np.append(np.ones(len(hessian) - 1, np.float32), 0), np.trace(hessian)
+        for share in (1e-6, 1e-5, 1e-4, 1e-3):  # what single precision makes of the smallest pivots
+            lifted = hessian.copy(order="F")
+            lifted[np.diag_indices(len(hessian))] += ones + share * trace
+            factor, failed = lapack.spotrf(lifted, clean=0, overwrite_a=1)
+            if not failed:
+                return factor
+        raise ValueError("a Hessian without a Cholesky factor: are rows and C finite in single precision?")
 
     def weights(self, W: Float64[np.ndarray, "d R"]) -> Float64[np.ndarray, "R D"]:
         """Of the features, from those of the rows that stand for them; of equal norm."""
-        if self.factor is None:
+        if self.factor is None or self.Z is None:
             return W.T
         return blas.dgemm(1.0, blas.dtrsm(1.0, self.factor, W), self.Z.T, trans_a=1, trans_b=1)
 
@@ -118,6 +128,8 @@ def _fit(
         slopes[:-1] += point.W
         newton = solved(U, solved(U, slopes, trans=1), trans=0)
         decrement = (slopes * newton).sum()
+        if not np.isfinite(decrement):
+            raise ValueError("rows, or C, are not finite in single precision")
         if decrement <= TOLERANCE * (C * value + (point.W**2).sum() / 2):
             break
         way = design.towards(turned(newton, slopes, last))

@@ -9,6 +9,7 @@ from jaxtyping import Float, Float32, Int
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from thaw.devices import sent
 from thaw.params import L2SP
 
 
@@ -20,7 +21,7 @@ class Mix:
     partner: Int[torch.Tensor, " B"]  # positions within the batch
 
     def of(self, inputs: Float[torch.Tensor, "B *S"]) -> Float[torch.Tensor, "B *S"]:
-        return self.share * inputs + (1 - self.share) * inputs[self.partner]
+        return self.share * inputs + (1 - self.share) * inputs[sent(self.partner, inputs.device)]
 
 
 def draw_mix(alpha: float, size: int, seed: int) -> Mix:
@@ -43,11 +44,11 @@ class Objective:
 
     def loss(self, logits: Float[torch.Tensor, "B K"], labels: Int[torch.Tensor, " B"], mix: Mix | None = None) -> Float[torch.Tensor, ""]:
         """Mean over the batch, a weighted one where classes are weighted."""
-        weights = None if self.class_weights is None else self.class_weights.to(logits.device)
+        weights = None if self.class_weights is None else sent(self.class_weights, logits.device)
         own = cross_entropy(logits, labels, weights, label_smoothing=self.label_smoothing)
         if mix is None:
             return own
-        other = cross_entropy(logits, labels[mix.partner], weights, label_smoothing=self.label_smoothing)
+        other = cross_entropy(logits, labels[sent(mix.partner, labels.device)], weights, label_smoothing=self.label_smoothing)
         return mix.share * own + (1 - mix.share) * other
 
 

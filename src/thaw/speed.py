@@ -24,11 +24,13 @@ def measure_speed(params: Params, classes: int, seconds: float = SECONDS) -> Spe
     import torch
 
     from thaw.backbones import Network, backbone_of
+    from thaw.depthwise import quicken
 
     name = (params.finetune.backbones or params.features.backbones)[0]
     settings = params.backbones[name]
     backbone = backbone_of(settings, random_seed=0)
     network = Network(backbone.encoder, backbone.dim, classes)
+    quicken(network)  # as training does
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-6)
     many = params.finetune.batch_size
     pixels = torch.zeros(many, 3, settings.image_size, settings.image_size).contiguous(memory_format=torch.channels_last)

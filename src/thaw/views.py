@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64, UInt8
 
+from thaw.devices import sent
+
 TOGETHER = 4
 """Channels that torch resizes at once."""
 
@@ -63,7 +65,7 @@ def dihedral(pixels: UInt8[torch.Tensor, "B C S S"], codes: Int64[np.ndarray, " 
     """Apply one of the square's eight symmetries to each image: ``code % 4`` quarter turns, then a flip if ``code >= 4``."""
     out = torch.empty_like(pixels)
     for code in range(8):
-        rows = torch.from_numpy(np.flatnonzero(codes == code))
+        rows = sent(torch.from_numpy(np.flatnonzero(codes == code)), pixels.device)
         if len(rows):
             turned = torch.rot90(pixels[rows], code % 4, dims=(2, 3))
             out[rows] = turned.flip(3) if code >= 4 else turned

@@ -74,6 +74,8 @@ class LiveRun:
 
     def _talk(self) -> None:
         self._ended.wait(HEAD_START)
+        if self._given_up.is_set():
+            return
         try:
             self._log(self._store or find_store())
         except Exception as error:
