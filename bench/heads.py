@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from bench.processes import python_module
 from bench.results import Row, Section, at_least, at_most, interleaved, ratio, write_section
@@ -30,6 +31,7 @@ from thaw.params import Params, read_params
 
 BACKBONE = "lite0"
 THAW, LOOP, STAGE, FITS = "thaw's path", "scikit-learn's loop", f"stage heads@{BACKBONE}", f"fits of heads@{BACKBONE}"
+THAW_ONE, LOOP_ONE = (f"{name}, one BLAS thread" for name in (THAW, LOOP))
 CLOSE = 1e-4
 """How far, relatively, an objective may lie from the optimum's."""
 ABOUT = (
@@ -37,7 +39,9 @@ ABOUT = (
     "path; the loop standardises, fits scikit-learn's LogisticRegression anew for each C (its defaults, but for C, max_iter and the "
     "tolerance that is named) and keeps the best on validation, as thaw does. Objectives, w.w / 2 + C x the sum of log losses, are "
     "compared with those of a reference that is converged as far as floats go, every strength fitted alone. The stage runs in a "
-    "process of its own, with every head and control; its fits are the seconds that it writes into costs."
+    "process of its own, with every head and control; its fits are the seconds that it writes into costs. With BLAS's threads as they "
+    "come, numpy's and scipy's idle threads wait on the cores that the other's need, which the loop pays for at each fit; with one "
+    "thread each it is free of that."
 )
 
 
@@ -96,6 +100,8 @@ def measure(grid: Grid, rounds: int, project: Path) -> Section:
     ways: dict[str, Callable[[], float]] = {
         THAW: partial(seconds_of, lambda: [thaw_path(grid, task, grid.strengths) for task in grid.tasks]),
         LOOP: partial(seconds_of, lambda: [loop(grid, task) for task in grid.tasks]),
+        THAW_ONE: partial(in_one_thread, lambda: [thaw_path(grid, task, grid.strengths) for task in grid.tasks]),
+        LOOP_ONE: partial(in_one_thread, lambda: [loop(grid, task) for task in grid.tasks]),
         FITS: stage,
     }
     thaw_path(grid, grid.tasks[0], grid.strengths)  # what is imported on first use is nobody's work
@@ -105,6 +111,7 @@ def measure(grid: Grid, rounds: int, project: Path) -> Section:
     rows = [
         Row(name, found[name], note=fits, quality={"objective above the optimum, millionths": 1e6 * off[name]}) for name in (THAW, LOOP)
     ]
+    rows += [Row(name, found[name], note=fits) for name in (THAW_ONE, LOOP_ONE)]
     rows += [Row(FITS, found[FITS], note="all heads and controls, all folds"), Row(STAGE, stages, note="the process, start-up included")]
     compared = ratio(rows, THAW, LOOP, "thaw's path against the loop")
     return Section(
@@ -112,7 +119,7 @@ def measure(grid: Grid, rounds: int, project: Path) -> Section:
         about=ABOUT,
         rounds=rounds,
         rows=rows,
-        ratios=[compared],
+        ratios=[compared, ratio(rows, THAW_ONE, LOOP_ONE, "the same with one BLAS thread")],
         targets=[
             at_least(">= 10 times the loop", compared.median, 10.0),
             at_most("<= 15 s for the default grid (fits of the stage)", median(found[FITS]), 15.0),
@@ -126,6 +133,11 @@ def seconds_of(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
+
+
+def in_one_thread(work: Callable[[], object]) -> float:
+    with threadpool_limits(1, user_api="blas"):
+        return seconds_of(work)
 
 
 # ---- the two ways
