@@ -314,7 +314,8 @@ def standing(plan: Plan, folder: Path) -> Refitted | None:
         return None
     network = network_on(plan.backbone, written["blocks"], np.zeros(written["columns"], np.int64), len(plan.dataset.classes))
     network.load_state_dict(load_file(weights))
-    quicken(network)  # as training leaves it, so that the graph of the same model is the same
+    if record.kind == "finetune":
+        quicken(network)  # as training leaves it, so that the graph of the same model is the same
     return Refitted(network.eval(), written["blocks"], record)
 
 
