@@ -2,7 +2,7 @@
 
     python -m bench.profiles > profiles.txt       # in a finished project that may be thrown away: it writes the heads' runs again
 
-To compare two versions of the code, run it with `PYTHONPATH` naming the one and the other. docs/benchmarks/profiles.md holds such a pair.
+To compare two versions of the code, run it with `PYTHONPATH` naming the one and the other.
 """
 
 import contextlib
