@@ -10,6 +10,7 @@ from tiny import BLOCKS, QUIET, phase, tiny_material, tiny_network
 
 from thaw.backbones import Network
 from thaw.cells import assemble, run, train_all
+from thaw.devices import precision_of
 from thaw.files import read_json, sha256_of_file
 from thaw.finetune import Regime, state_of, train
 from thaw.fractions import FINETUNE, HEADS, Fraction
@@ -93,6 +94,8 @@ def test_a_cell_on_a_share_sees_that_share_and_starts_from_its_probe(params: Par
         probe = Identity("lite0", "linear_probe", fold)
         folder = probe.folder() if fraction is None else fraction.folder(probe, HEADS)
         assert cell.record.inputs["head_sha256"] == sha256_of_file(folder / "head.safetensors")
+        made_on = {name: cell.record.inputs["settings"][name] for name in ("device", "precision")}
+        assert made_on == {"device": cell.network.device.type, "precision": precision_of(cell.network.device)}
     assert whole.record.record_id != part.record.record_id
 
     run(part, "thaw", tmp_path)

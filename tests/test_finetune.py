@@ -106,6 +106,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path, killed_after
     resumed, again = run(tmp_path / "broken", observer=Observer(QUIET.advance, lambda row: trained.append(row["epoch"]), QUIET.phase))
     assert trained == list(range(killed_after + 1, 7))  # finished epochs are not trained again
     assert again.history == state.history and again.best_epoch == state.best_epoch
+    assert torch.equal(again.val_logits, state.val_logits)
     assert all(torch.equal(tensor, resumed.state_dict()[name]) for name, tensor in whole.state_dict().items())
 
 
@@ -136,6 +137,8 @@ def test_the_best_validation_epoch_is_restored(tmp_path: Path) -> None:
     figures = validation_figures(predict(network, material.view, material.val, material.recipe), material.labels[material.val].numpy())
     assert figures["auc"] == state.best_score == state.history[state.best_epoch - 1]["val/auc"]
     assert figures["log_loss"] == pytest.approx(state.history[state.best_epoch - 1]["val/log_loss"], rel=1e-5)
+    kept = validation_figures(state.val_logits.numpy(), material.labels[material.val].numpy())
+    assert kept["log_loss"] == state.history[state.best_epoch - 1]["val/log_loss"] != state.history[-1]["val/log_loss"]
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_rates(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 oneDNN has quick code for the gradient of a depthwise kernel of up to three columns. For a wider one it takes the code of grouped
 convolutions, which multiplies sixteen channels with one another to keep sixteen products of 256. So the columns are done three at a time.
 Where the padding is not the same on both sides (TensorFlow's "same" with a stride), the gradient of what was padded is a view of it, where
-PyTorch makes a copy. On EfficientNet-Lite0 at 96 px a training step takes a tenth less (docs/LOG.md).
+PyTorch makes a copy. On EfficientNet-Lite0 at 96 px a training step takes 5 to 10 % less (docs/LOG.md).
 """
 
 from typing import Any, TypeGuard
