@@ -1,15 +1,22 @@
 """What runs a frozen network over many images: PyTorch, or ONNX Runtime or OpenVINO on its traced graph. All in single precision.
 
 Half precision would be faster still, but not the same network: on the default one bfloat16's features have cosines of .99 to float32's.
+
+A graph is traced for few images, whose activations stay in a core's cache, and with its sizes as constants, without which padding that hangs
+on them keeps ONNX Runtime from its own memory layout. Each core runs it by itself: nothing waits for the slowest thread within a layer.
 """
 
 import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from threading import local
 from typing import Any, Literal
 
 import numpy as np
@@ -21,11 +28,17 @@ from thaw.devices import find_device, make_deterministic, sent
 from thaw.errors import InputError
 
 Name = Literal["auto", "onnxruntime", "openvino", "torch"]
-Run = Callable[[UInt8[torch.Tensor, "B C S S"]], list[np.ndarray]]
-"""Pixels -> the network's outputs, float32, a row for each image."""
+Waited = Callable[[], list[np.ndarray]]
+"""Waits for a network's outputs, float32, a row for each image."""
+Begin = Callable[[UInt8[torch.Tensor, "B C S S"]], Waited]
+"""Pixels -> what waits for the outputs; an engine with threads of its own goes on with them meanwhile."""
+Part = Callable[[UInt8[np.ndarray, "b C S S"]], list[np.ndarray]]
+"""The graph, on as many images as it was traced for; several threads may call it."""
 AGREE = 0.9995
 """Smallest cosine of an engine's outputs to PyTorch's, on the first images."""
 CHECKED = 8
+AT_ONCE = 4
+"""Images that a graph is traced for, at most."""
 CPU = torch.device("cpu")
 
 
@@ -33,21 +46,30 @@ class Unfit(Exception):
     """Why an engine cannot run this network."""
 
 
-def engine_for(asked: Name, network: nn.Module, pixels: UInt8[torch.Tensor, "B C S S"]) -> tuple[str, Run]:
-    """(Name and version, the network run by it), found to agree with PyTorch on the first of ``pixels``.
+@dataclass(frozen=True)
+class Engine:
+    name: str  # and version
+    begin: Begin
+
+    def __call__(self, pixels: UInt8[torch.Tensor, "B C S S"]) -> list[np.ndarray]:
+        return self.begin(pixels)()
+
+
+def engine_for(asked: Name, network: nn.Module, pixels: UInt8[torch.Tensor, "B C S S"]) -> Engine:
+    """What runs ``network``, found to agree with PyTorch on the first of ``pixels``.
 
     ``auto`` is PyTorch on a GPU where there is one, else ONNX Runtime where it can, else PyTorch.
     Raises `InputError` where another was asked for and cannot.
     """
     network.eval()
-    device, plain = find_device(), (f"torch {torch.__version__}", in_torch(network))
+    device, plain = find_device(), Engine(f"torch {torch.__version__}", in_torch(network))
     if asked == "torch" and device.type == "cpu":
         return plain
     name = asked if asked != "auto" else "onnxruntime" if device.type == "cpu" else "torch"
-    expected = plain[1](pixels[:CHECKED])
+    expected = plain(pixels[:CHECKED])
     try:
-        run = on_gpu(network, device, pixels) if name == "torch" else STARTS[name](graph_of(network, pixels[:2]), pixels)
-        _check(run(pixels[:CHECKED]), expected)
+        begin = on_gpu(network, device, pixels) if name == "torch" else on_cores(name, network, pixels)
+        _check(begin(pixels[:CHECKED])(), expected)
     except Unfit as why:
         if asked != "auto":
             other = "auto" if asked == "torch" else "auto or torch"
@@ -55,73 +77,95 @@ def engine_for(asked: Name, network: nn.Module, pixels: UInt8[torch.Tensor, "B C
         print(f"thaw: PyTorch runs this backbone on the CPU, since {name} cannot ({why})", file=sys.stderr)
         network.cpu()
         return plain
-    return (f"{plain[0]} on a GPU" if name == "torch" else f"{name} {version(name)}"), run
+    return Engine(f"{plain.name} on a GPU" if name == "torch" else f"{name} {version(name)}", begin)
 
 
-def in_torch(network: nn.Module, device: torch.device = CPU) -> Run:
+def in_torch(network: nn.Module, device: torch.device = CPU) -> Begin:
     """``network`` lies on ``device``."""
 
-    def run(pixels: torch.Tensor) -> list[np.ndarray]:
-        with torch.inference_mode():
-            return [output.cpu().numpy() for output in network(sent(pixels, device))]
+    def begin(pixels: torch.Tensor) -> Waited:
+        def wait() -> list[np.ndarray]:
+            with torch.inference_mode():
+                return [output.cpu().numpy() for output in network(sent(pixels, device))]
 
-    return run
+        return wait
+
+    return begin
 
 
-def on_gpu(network: nn.Module, device: torch.device, pixels: UInt8[torch.Tensor, "B C S S"]) -> Run:
+def on_gpu(network: nn.Module, device: torch.device, pixels: UInt8[torch.Tensor, "B C S S"]) -> Begin:
     """After a first batch, which it must have room for."""
     make_deterministic(device)
-    run = in_torch(network.to(device), device)
+    begin = in_torch(network.to(device), device)
     try:
-        run(pixels)
+        begin(pixels)()
     except torch.OutOfMemoryError as error:
         raise Unfit("a batch does not fit into its memory") from error
-    return run
+    return begin
+
+
+def on_cores(name: Literal["onnxruntime", "openvino"], network: nn.Module, pixels: UInt8[torch.Tensor, "B C S S"]) -> Begin:
+    """The network's graph, on as many threads as PyTorch would use, each with images of its own. Raises `Unfit`."""
+    example = pixels[:AT_ONCE]
+    part, pool, size = STARTS[name](graph_of(network, example)), workers(torch.get_num_threads()), len(example)
+
+    def begin(pixels: torch.Tensor) -> Waited:
+        parts = [pool.submit(part, _filled(some.numpy(), size)) for some in pixels.split(size)]
+        return lambda: [np.concatenate(outputs)[: len(pixels)] for outputs in zip(*(each.result() for each in parts), strict=True)]
+
+    return begin
+
+
+@cache
+def workers(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix="engine")
 
 
 def graph_of(network: nn.Module, pixels: UInt8[torch.Tensor, "b C S S"]) -> bytes:
-    """ONNX, for any number of images. Traced: the newer exporter takes twelve times as long, which few images would not repay."""
+    """ONNX, for so many images. Traced: the newer exporter takes twelve times as long, which few images would not repay."""
     with torch.inference_mode():
         outputs = [f"output{number}" for number in range(len(network(pixels)))]
-    batch = {name: {0: "N"} for name in ("pixels", *outputs)}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there is the newer one, and that sizes become constants, which they are
         file = Path(folder) / "graph.onnx"
         try:
-            torch.onnx.export(network, (pixels,), file, input_names=["pixels"], output_names=outputs, dynamic_axes=batch, dynamo=False)
+            torch.onnx.export(network, (pixels,), file, input_names=["pixels"], output_names=outputs, dynamo=False)
         except (torch.onnx.OnnxExporterError, RuntimeError) as error:  # the tracer's own mistakes are RuntimeErrors
             raise Unfit(f"its graph cannot be written: {str(error).strip().splitlines()[0]}") from error
         return file.read_bytes()
 
 
-def in_onnxruntime(graph: bytes, _pixels: UInt8[torch.Tensor, "B C S S"]) -> Run:
+def in_onnxruntime(graph: bytes) -> Part:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors
     try:
         session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no base of their own
         raise Unfit(str(error).strip().splitlines()[0]) from error
-    return lambda pixels: [np.asarray(output) for output in session.run(None, {"pixels": pixels.numpy()})]
+    return lambda pixels: [np.asarray(output) for output in session.run(None, {"pixels": pixels})]
 
 
-def in_openvino(graph: bytes, _pixels: UInt8[torch.Tensor, "B C S S"]) -> Run:
+def in_openvino(graph: bytes) -> Part:
     if find_spec("openvino") is None:
         raise Unfit("it is not installed: `pip install openvino`")
     import openvino  # type: ignore[import-not-found]
 
-    dials: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    dials["INFERENCE_NUM_THREADS"] = torch.get_num_threads()
+    dials: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
+    dials["INFERENCE_NUM_THREADS"] = dials["NUM_STREAMS"] = torch.get_num_threads()
     core = openvino.Core()
     compiled = core.compile_model(core.read_model(model=graph), "CPU", dials)
+    own = local()  # a request runs one thing at a time
 
-    def run(pixels: torch.Tensor) -> list[np.ndarray]:
-        found = compiled({"pixels": pixels.numpy()})
+    def part(pixels: np.ndarray) -> list[np.ndarray]:
+        if not hasattr(own, "request"):
+            own.request = compiled.create_infer_request()
+        found = own.request.infer({"pixels": pixels})
         return [np.array(found[output]) for output in compiled.outputs]  # copies: the next call overwrites
 
-    return run
+    return part
 
 
 STARTS = {"onnxruntime": in_onnxruntime, "openvino": in_openvino}
@@ -132,6 +176,13 @@ def cosines(found: Float[np.ndarray, "B D"], expected: Float[np.ndarray, "B D"])
     lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
     products = (found * expected).sum(axis=1)
     return np.where(lengths > 0, products / np.where(lengths > 0, lengths, 1), (found == expected).all(axis=1)).astype(np.float32)
+
+
+def _filled(pixels: UInt8[np.ndarray, "b C S S"], size: int) -> UInt8[np.ndarray, "size C S S"]:
+    """With black images at the end, where there are too few."""
+    if len(pixels) == size:
+        return pixels
+    return np.concatenate([pixels, np.zeros((size - len(pixels), *pixels.shape[1:]), pixels.dtype)])
 
 
 def _check(found: list[np.ndarray], expected: list[np.ndarray]) -> None:

@@ -1,8 +1,10 @@
 """Encoder + images -> X (N, D), and every block's output, pooled: frozen backbone, evaluation mode, row order of the index, no chance."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,7 @@ from jaxtyping import Float, Float32, UInt8
 from torch import nn
 from torch.nn import functional
 
-from thaw.engines import Name as Engine
-from thaw.engines import engine_for
+from thaw.engines import Name, Waited, engine_for
 from thaw.errors import InputError
 from thaw.views import Recipe, normalise
 
@@ -36,7 +37,7 @@ def extract(
     blocks: Mapping[str, Sequence[str]],
     views: Iterable[UInt8[torch.Tensor, "_ C S S"]],
     recipe: Recipe,
-    engine: Engine = "torch",
+    engine: Name = "torch",
 ) -> Iterator[Extracted]:
     """Both kinds of features of every batch, in one pass, one batch at a time. ``blocks``: name -> parameter names, stem first.
 
@@ -46,15 +47,23 @@ def extract(
     after it, or alone where the two are the same (ResNet), which the first batch tells.
     Raises `InputError` for features that are not finite.
     """
-    frozen, name, run = None, "", None
-    for view in views:
-        if frozen is None or run is None:
-            frozen = Frozen(encoder, blocks, recipe, view[:2])
-            name, run = engine_for(engine, frozen, view)
-        features, outputs = run(view)
-        if not (np.isfinite(features).all() and np.isfinite(outputs).all()):
-            raise InputError("backbone: it gives features that are not finite numbers; its weights are spoilt, choose other ones")
-        yield Extracted(features, outputs, frozen.widths, name)
+    views = iter(views)
+    for first in views:
+        frozen, begun = Frozen(encoder, blocks, recipe, first[:2]), deque[Waited]()
+        runs = engine_for(engine, frozen, first)
+        for view in chain([first], views):
+            begun.append(runs.begin(view))
+            if len(begun) > torch.get_num_threads():  # enough for every core while the next view is made
+                yield _extracted(begun.popleft()(), frozen.widths, runs.name)
+        for one in begun:
+            yield _extracted(one(), frozen.widths, runs.name)
+
+
+def _extracted(found: list[np.ndarray], widths: list[tuple[str, int]], engine: str) -> Extracted:
+    features, outputs = found
+    if not (np.isfinite(features).all() and np.isfinite(outputs).all()):
+        raise InputError("backbone: it gives features that are not finite numbers; its weights are spoilt, choose other ones")
+    return Extracted(features, outputs, widths, engine)
 
 
 class Frozen(nn.Module):
