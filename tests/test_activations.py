@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from test_families import FAMILIES, QUIET, STRATEGIES, Killed, assert_same, material, network, resolved, run
@@ -11,9 +12,10 @@ from torch import nn
 
 from thaw.activations import ATOL, RTOL, Halves, Store
 from thaw.backbones import Network, ordered_blocks
+from thaw.engines import Begin
 from thaw.finetune import Observer, Regime, train
 from thaw.groups import HEAD
-from thaw.inputs import Kept, Recomputed, Views, inputs_of
+from thaw.inputs import Below, Kept, Material, Recomputed, Views, engine_below, inputs_of
 from thaw.params import Phase, Strategy
 from thaw.strategies import apply_freeze, resolve
 from thaw.views import normalise
@@ -65,6 +67,62 @@ def test_kept_activations_train_as_recomputed_ones(tmp_path: Path, family: str, 
         assert one.pop("phase") == other.pop("phase")
         assert one == pytest.approx(other, rel=1e-4, abs=1e-5)
     torch.testing.assert_close(kept[0].state_dict(), recomputed[0].state_dict(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_engine_below_the_cut_gives_what_pytorch_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str) -> None:
+    """To a few roundings; two trainings from it drift further apart where AdamW turns a gradient of nothing into a step."""
+    images, settings, found = material(), probe("last_block").phases[0], []
+    for worth in (0, 10**6):
+        monkeypatch.setattr("thaw.inputs.WORTH", worth)
+        made = network(family, "linear_probe")
+        (only,) = resolve(made, ordered_blocks(made.backbone), [settings], "frozen_eval", "s")
+        apply_freeze(made, only)
+        inputs = inputs_of(made, only, Views(images, ("dihedral",), 3), 8, 64, tmp_path)
+        assert isinstance(inputs, Kept) and (inputs.engine is None) is (worth > 0)
+        inputs.begin(images.train, 1)
+        found.append((inputs.batch(images.train, 1), torch.from_numpy(inputs.validation())))
+    for engine, pytorch in zip(*found, strict=True):
+        torch.testing.assert_close(engine, pytorch, rtol=0, atol=4e-6 * float(pytorch.abs().max()))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_kill_changes_no_bit_where_an_engine_runs_what_is_frozen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str) -> None:
+    monkeypatch.setattr("thaw.inputs.WORTH", 0)
+    test_a_kill_inside_a_phase_with_kept_activations_changes_no_bit(tmp_path, family)
+
+
+def below_the_top(images: Material) -> Below:
+    made = network("test_efficientnet")
+    top = list(ordered_blocks(made.backbone))[-1]
+    return Below(Halves(made, top, normalise(images.view[:1], images.recipe)), images.recipe)
+
+
+def test_an_engine_that_gives_something_else_is_not_used(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    images = material()
+    below = below_the_top(images)
+    right = engine_below(below, images.view[:4])
+    assert right is not None
+
+    def wrong(name: str, network: nn.Module, pixels: torch.Tensor) -> Begin:
+        return lambda pixels: lambda: [output * np.float32(1.001) for output in right(pixels)()]
+
+    monkeypatch.setattr("thaw.inputs.on_cores", wrong)
+    assert engine_below(below, images.view[:4]) is None
+    assert capsys.readouterr().err.startswith(
+        "thaw: PyTorch runs the frozen blocks, since onnxruntime cannot (its results and PyTorch's differ"
+    )
+
+
+def test_few_images_are_not_worth_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three epochs of the 16 training images in one view each, and the 8 that validate: 24 passes through the frozen blocks."""
+    made, settings = network("test_efficientnet"), STRATEGIES["last_block"].phases[0].model_copy(update={"views": 1})
+    (only,) = resolve(made, ordered_blocks(made.backbone), [settings], "frozen_eval", "s")
+    apply_freeze(made, only)
+    for worth, used in ((24, True), (25, False)):
+        monkeypatch.setattr("thaw.inputs.WORTH", worth)
+        inputs = inputs_of(made, only, Views(material(), ("dihedral",), 3, settings.views), 8, 64, tmp_path)
+        assert isinstance(inputs, Kept) and (inputs.engine is not None) is used
 
 
 class Counted:

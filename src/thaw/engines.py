@@ -2,8 +2,8 @@
 
 Half precision would be faster still, but not the same network: on the default one bfloat16's features have cosines of .99 to float32's.
 
-A graph is traced for few images, whose activations stay in a core's cache, and with its sizes as constants, without which padding that hangs
-on them keeps ONNX Runtime from its own memory layout. Each core runs it by itself: nothing waits for the slowest thread within a layer.
+A graph is traced for few images, whose activations stay in a core's cache, and with its sizes as constants, without which padding that
+hangs on them keeps ONNX Runtime from its own memory layout. Each core runs it by itself: nothing waits for the slowest thread in a layer.
 """
 
 import sys

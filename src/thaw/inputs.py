@@ -1,6 +1,7 @@
 """What a phase feeds into the network, batch by batch: views of pixels, or kept activations of the blocks that are frozen."""
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,17 +9,23 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int, UInt8, UInt64
+from torch import nn
 
-from thaw.activations import Halves, Store, keys_of
+from thaw.activations import ATOL, RTOL, Halves, Store, keys_of
 from thaw.augment import augment, number_of_views, view_codes
 from thaw.backbones import Network
 from thaw.devices import sent, taken
+from thaw.engines import Begin, Unfit, on_cores
 from thaw.randomness import derive_seed, draw
 from thaw.strategies import ResolvedPhase
 from thaw.views import Recipe, dihedral, normalise
 
 PLAIN = -1
 """The code of the view that validation sees."""
+WORTH = 512
+"""Images that frozen blocks must have to see in a phase, so that an engine saves more time than tracing them for it takes."""
+TOGETHER = 128
+"""Images that an engine's threads share out among them at a time."""
 
 
 @dataclass(frozen=True)
@@ -100,17 +107,17 @@ class Recomputed:
 
 
 class Kept(Recomputed):
-    """The frozen lower blocks run once for each image and view."""
+    """The frozen lower blocks run once for each image and view, by an engine if there is one."""
 
-    def __init__(self, network: Network, views: Views, batch_size: int, halves: Halves, store: Store) -> None:
+    def __init__(self, network: Network, views: Views, batch_size: int, halves: Halves, store: Store, engine: Begin | None) -> None:
         super().__init__(network, views, batch_size)
-        self.halves, self.store = halves, store
+        self.halves, self.store, self.engine = halves, store, engine
 
     def begin(self, rows: Int[np.ndarray, " b"], epoch: int) -> None:
         self.network.eval()  # what is frozen is in evaluation mode; some layers round differently in the other (MultiheadAttention)
         val = self.material.val
         for keys in (keys_of(val, np.full(len(val), PLAIN)), self._keys(rows, epoch)):
-            self.store.fill(keys, self.batch_size, self._compute)
+            self.store.fill(keys, TOGETHER if self.engine else self.batch_size, self._compute)
 
     def batch(self, rows: Int[np.ndarray, " b"], epoch: int) -> Float32[torch.Tensor, "b *A"]:
         return self._kept(self._keys(rows, epoch))
@@ -138,7 +145,8 @@ class Kept(Recomputed):
 
     def _compute(self, keys: Sequence[tuple[int, int]]) -> torch.Tensor:
         rows, codes = (np.array(column) for column in zip(*keys, strict=True))
-        return self.halves.lower(self._normalised(self.views.of(rows, codes)))
+        pixels = self.views.of(rows, codes)
+        return torch.from_numpy(self.engine(pixels)()[0]) if self.engine else self.halves.lower(self._normalised(pixels))
 
 
 def inputs_of(network: Network, phase: ResolvedPhase, views: Views, batch_size: int, activations_mb: int, folder: Path) -> Recomputed:
@@ -151,8 +159,37 @@ def inputs_of(network: Network, phase: ResolvedPhase, views: Views, batch_size: 
     halves = Halves(network, phase.first, pixels[:1])
     if not halves.fit(pixels):
         return plain
-    store = Store(len(material.train) * views.count + len(material.val), activations_mb, folder)
-    return Kept(network, views, batch_size, halves, store)
+    n, m = len(material.train), len(material.val)
+    seen = min(n * views.count, phase.total_steps(math.ceil(n / batch_size), n) * batch_size) + m
+    engine = engine_below(Below(halves, material.recipe), material.view[material.train[:4]]) if seen >= WORTH else None
+    return Kept(network, views, batch_size, halves, Store(n * views.count + m, activations_mb, folder), engine)
+
+
+class Below(nn.Module):
+    """The frozen blocks as a network of their own, in evaluation mode."""
+
+    def __init__(self, halves: Halves, recipe: Recipe) -> None:
+        super().__init__()
+        self.network, self.halves, self.recipe = halves.network, halves, recipe
+        self.eval()
+
+    def forward(self, pixels: UInt8[torch.Tensor, "b C S S"]) -> tuple[Float32[torch.Tensor, "b *A"]]:
+        return (self.halves.lower(normalise(pixels, self.recipe)),)
+
+
+def engine_below(below: Below, pixels: UInt8[torch.Tensor, "b C S S"]) -> Begin | None:
+    """ONNX Runtime on the frozen blocks, found to give what PyTorch gives for ``pixels``; None on a GPU and where it cannot run them."""
+    if below.network.device.type != "cpu":
+        return None
+    try:
+        begin = on_cores("onnxruntime", below, pixels)
+        (found,), expected = begin(pixels)(), below(pixels)[0].numpy()
+        if not np.allclose(found, expected, rtol=RTOL, atol=ATOL * float(np.abs(expected).max())):
+            raise Unfit(f"its results and PyTorch's differ by {float(np.abs(found - expected).max()):.1e}")
+    except Unfit as why:
+        print(f"thaw: PyTorch runs the frozen blocks, since onnxruntime cannot ({why})", file=sys.stderr)
+        return None
+    return begin
 
 
 def predict(

@@ -18,7 +18,7 @@ from thaw.files import read_json, sha256_of_file, sha256_of_value, whole, write_
 
 RUNS = Path("runs")
 COSTS = Path("costs")
-LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "pillow")
+LIBRARIES = ("torch", "torchvision", "timm", "onnxruntime", "numpy", "scikit-learn", "pillow")
 CONTROLS = ("majority", "metadata", "raw_pixels", "shuffled_labels")
 """Head strategies that no one would use: what a result must beat before it means anything."""
 HEADS = ("linear_probe", "ridge", "nearest_centroid", "knn", "head2toe")
