@@ -12,7 +12,7 @@ from torch import nn
 
 from thaw.activations import ATOL, RTOL, Halves, Store
 from thaw.backbones import Network, ordered_blocks
-from thaw.engines import Begin
+from thaw.engines import Begin, Begun
 from thaw.finetune import Observer, Regime, train
 from thaw.groups import HEAD
 from thaw.inputs import Below, Kept, Material, Recomputed, Views, engine_below, inputs_of
@@ -105,7 +105,7 @@ def test_an_engine_that_gives_something_else_is_not_used(monkeypatch: pytest.Mon
     assert right is not None
 
     def wrong(name: str, network: nn.Module, pixels: torch.Tensor) -> Begin:
-        return lambda pixels: lambda: [output * np.float32(1.001) for output in right(pixels)()]
+        return lambda pixels: Begun(lambda: [output * np.float32(1.001) for output in right(pixels).wait()])
 
     monkeypatch.setattr("thaw.inputs.on_cores", wrong)
     assert engine_below(below, images.view[:4]) is None

@@ -1,7 +1,9 @@
 """Engines give PyTorch's features, or say that they cannot."""
 
 import tempfile
+import threading
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -42,8 +44,8 @@ def test_features_are_pytorchs_for_batches_of_any_size(name: str, engine: engine
     runs = engine_for(engine, network, pixels)
     assert runs.name.startswith(f"{engine} ")
     begun = {count: runs.begin(pixels[:count]) for count in (1, 5, 3, 4)}  # several at a time, waited for in any order
-    for count, wait in reversed(begun.items()):
-        for found, expected in zip(wait(), in_torch(network)(pixels[:count])(), strict=True):
+    for count, one in reversed(begun.items()):
+        for found, expected in zip(one.wait(), in_torch(network)(pixels[:count]).wait(), strict=True):
             assert found.dtype == np.float32
             np.testing.assert_allclose(found, expected, atol=2e-4 * np.abs(expected).max())
 
@@ -55,6 +57,34 @@ def test_an_images_outputs_are_the_same_bits_whatever_goes_with_it(engine: engin
     together, alone = runs(pixels), [runs(pixels[row : row + 1]) for row in range(len(pixels))]
     for number, output in enumerate(together):
         np.testing.assert_array_equal(output, np.concatenate([one[number] for one in alone]))
+
+
+@pytest.mark.parametrize("engine", INSTALLED)
+def test_what_nobody_waits_for_is_not_done(engine: engines.OfGraphs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An end that is asked for should not wait for batches that were begun ahead."""
+    gate, done = threading.Event(), list[int]()
+
+    def slow(graph: bytes) -> engines.Part:
+        part = start(graph)
+
+        def counted(some: np.ndarray) -> list[np.ndarray]:
+            gate.wait(60)
+            done.append(len(some))
+            return part(some)
+
+        return counted
+
+    start = engines.STARTS[engine]
+    monkeypatch.setitem(engines.STARTS, engine, slow)
+    pixels, threads = views(96, 64), torch.get_num_threads()
+    begin = engines.on_cores(engine, frozen("test_efficientnet", pixels), pixels)
+    begun = begin(pixels)
+    begun.cancel()
+    gate.set()
+    engines.workers(threads).submit(gate.wait).result()  # what was left is before it
+    assert len(done) <= threads < 64 // engines.AT_ONCE
+    with pytest.raises(CancelledError):
+        begun.wait()
 
 
 def test_padding_that_hangs_on_sizes_is_a_constant_in_the_graph() -> None:
@@ -80,7 +110,7 @@ def test_gray_views_become_colour_in_the_graph() -> None:
     pixels = views(160, channels=1)
     network = frozen("test_resnet", pixels)
     runs = engine_for("auto", network, pixels)
-    np.testing.assert_allclose(runs(pixels)[0], in_torch(network)(pixels)()[0], atol=1e-4)
+    np.testing.assert_allclose(runs(pixels)[0], in_torch(network)(pixels).wait()[0], atol=1e-4)
 
 
 class Halves(nn.Module):
@@ -110,7 +140,7 @@ def test_an_engine_that_gives_something_else_is_not_used(monkeypatch: pytest.Mon
 
     def wrong(graph: bytes) -> Callable[[np.ndarray], list[np.ndarray]]:
         def part(pixels: np.ndarray) -> list[np.ndarray]:
-            found = in_torch(network)(torch.from_numpy(pixels).flip(0))()
+            found = in_torch(network)(torch.from_numpy(pixels).flip(0)).wait()
             return [output + np.float32(0.3 * output.std()) * np.sign(output) for output in found]
 
         return part

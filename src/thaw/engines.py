@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,11 +27,20 @@ from torch import nn
 from thaw.devices import find_device, make_deterministic, sent
 from thaw.errors import InputError
 
-Name = Literal["auto", "onnxruntime", "openvino", "torch"]
-Waited = Callable[[], list[np.ndarray]]
-"""Waits for a network's outputs, float32, a row for each image."""
-Begin = Callable[[UInt8[torch.Tensor, "B C S S"]], Waited]
-"""Pixels -> what waits for the outputs; an engine with threads of its own goes on with them meanwhile."""
+OfGraphs = Literal["onnxruntime", "openvino"]
+Name = Literal["auto", "torch"] | OfGraphs
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A batch on its way. An engine with threads of its own goes on with it until somebody waits for it, or has no use for it."""
+
+    wait: Callable[[], list[np.ndarray]]  # the network's outputs, float32, a row for each image
+    cancel: Callable[[], object] = lambda: None
+
+
+Begin = Callable[[UInt8[torch.Tensor, "B C S S"]], Begun]
+"""Pixels -> their batch, begun."""
 Part = Callable[[UInt8[np.ndarray, "b C S S"]], list[np.ndarray]]
 """The graph, on as many images as it was traced for; several threads may call it."""
 AGREE = 0.9995
@@ -52,7 +61,7 @@ class Engine:
     begin: Begin
 
     def __call__(self, pixels: UInt8[torch.Tensor, "B C S S"]) -> list[np.ndarray]:
-        return self.begin(pixels)()
+        return self.begin(pixels).wait()
 
 
 def engine_for(asked: Name, network: nn.Module, pixels: UInt8[torch.Tensor, "B C S S"]) -> Engine:
@@ -69,7 +78,7 @@ def engine_for(asked: Name, network: nn.Module, pixels: UInt8[torch.Tensor, "B C
     expected = plain(pixels[:CHECKED])
     try:
         begin = on_gpu(network, device, pixels) if name == "torch" else on_cores(name, network, pixels)
-        _check(begin(pixels[:CHECKED])(), expected)
+        _check(begin(pixels[:CHECKED]).wait(), expected)
     except Unfit as why:
         if asked != "auto":
             other = "auto" if asked == "torch" else "auto or torch"
@@ -83,14 +92,11 @@ def engine_for(asked: Name, network: nn.Module, pixels: UInt8[torch.Tensor, "B C
 def in_torch(network: nn.Module, device: torch.device = CPU) -> Begin:
     """``network`` lies on ``device``."""
 
-    def begin(pixels: torch.Tensor) -> Waited:
-        def wait() -> list[np.ndarray]:
-            with torch.inference_mode():
-                return [output.cpu().numpy() for output in network(sent(pixels, device))]
+    def wait(pixels: torch.Tensor) -> list[np.ndarray]:
+        with torch.inference_mode():
+            return [output.cpu().numpy() for output in network(sent(pixels, device))]
 
-        return wait
-
-    return begin
+    return lambda pixels: Begun(partial(wait, pixels))
 
 
 def on_gpu(network: nn.Module, device: torch.device, pixels: UInt8[torch.Tensor, "B C S S"]) -> Begin:
@@ -98,20 +104,31 @@ def on_gpu(network: nn.Module, device: torch.device, pixels: UInt8[torch.Tensor,
     make_deterministic(device)
     begin = in_torch(network.to(device), device)
     try:
-        begin(pixels)()
+        begin(pixels).wait()
     except torch.OutOfMemoryError as error:
         raise Unfit("a batch does not fit into its memory") from error
     return begin
 
 
-def on_cores(name: Literal["onnxruntime", "openvino"], network: nn.Module, pixels: UInt8[torch.Tensor, "B C S S"]) -> Begin:
+def on_cores(name: OfGraphs, network: nn.Module, pixels: UInt8[torch.Tensor, "B C S S"]) -> Begin:
     """The network's graph, on as many threads as PyTorch would use, each with images of its own. Raises `Unfit`."""
     example = pixels[:AT_ONCE]
     part, pool, size = STARTS[name](graph_of(network, example)), workers(torch.get_num_threads()), len(example)
 
-    def begin(pixels: torch.Tensor) -> Waited:
+    def begin(pixels: torch.Tensor) -> Begun:
         parts = [pool.submit(part, _filled(some.numpy(), size)) for some in pixels.split(size)]
-        return lambda: [np.concatenate(outputs)[: len(pixels)] for outputs in zip(*(each.result() for each in parts), strict=True)]
+
+        def cancel() -> None:
+            for one in parts:
+                one.cancel()
+
+        def wait() -> list[np.ndarray]:
+            try:
+                return [np.concatenate(outputs)[: len(pixels)] for outputs in zip(*(one.result() for one in parts), strict=True)]
+            finally:  # an end asked for meanwhile waits for what runs, not for what has not begun
+                cancel()
+
+        return Begun(wait, cancel)
 
     return begin
 

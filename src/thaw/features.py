@@ -13,7 +13,7 @@ from jaxtyping import Float, Float32, UInt8
 from torch import nn
 from torch.nn import functional
 
-from thaw.engines import Name, Waited, engine_for
+from thaw.engines import Begun, Name, engine_for
 from thaw.errors import InputError
 from thaw.views import Recipe, normalise
 
@@ -49,14 +49,18 @@ def extract(
     """
     views = iter(views)
     for first in views:
-        frozen, begun = Frozen(encoder, blocks, recipe, first[:2]), deque[Waited]()
+        frozen, begun = Frozen(encoder, blocks, recipe, first[:2]), deque[Begun]()
         runs = engine_for(engine, frozen, first)
-        for view in chain([first], views):
-            begun.append(runs.begin(view))
-            if len(begun) > torch.get_num_threads():  # enough for every core while the next view is made
-                yield _extracted(begun.popleft()(), frozen.widths, runs.name)
-        for one in begun:
-            yield _extracted(one(), frozen.widths, runs.name)
+        try:
+            for view in chain([first], views):
+                begun.append(runs.begin(view))
+                if len(begun) > torch.get_num_threads():  # enough for every core while the next view is made
+                    yield _extracted(begun.popleft().wait(), frozen.widths, runs.name)
+            while begun:
+                yield _extracted(begun.popleft().wait(), frozen.widths, runs.name)
+        finally:
+            for one in begun:
+                one.cancel()
 
 
 def _extracted(found: list[np.ndarray], widths: list[tuple[str, int]], engine: str) -> Extracted:

@@ -146,7 +146,7 @@ class Kept(Recomputed):
     def _compute(self, keys: Sequence[tuple[int, int]]) -> torch.Tensor:
         rows, codes = (np.array(column) for column in zip(*keys, strict=True))
         pixels = self.views.of(rows, codes)
-        return torch.from_numpy(self.engine(pixels)()[0]) if self.engine else self.halves.lower(self._normalised(pixels))
+        return torch.from_numpy(self.engine(pixels).wait()[0]) if self.engine else self.halves.lower(self._normalised(pixels))
 
 
 def inputs_of(network: Network, phase: ResolvedPhase, views: Views, batch_size: int, activations_mb: int, folder: Path) -> Recomputed:
@@ -183,7 +183,7 @@ def engine_below(below: Below, pixels: UInt8[torch.Tensor, "b C S S"]) -> Begin 
         return None
     try:
         begin = on_cores("onnxruntime", below, pixels)
-        (found,), expected = begin(pixels)(), below(pixels)[0].numpy()
+        (found,), expected = begin(pixels).wait(), below(pixels)[0].numpy()
         if not np.allclose(found, expected, rtol=RTOL, atol=ATOL * float(np.abs(expected).max())):
             raise Unfit(f"its results and PyTorch's differ by {float(np.abs(found - expected).max()):.1e}")
     except Unfit as why:
