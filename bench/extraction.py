@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from math import isnan
 from pathlib import Path
@@ -28,13 +29,15 @@ from jaxtyping import Float32, UInt8
 from bench.plain import WORKERS, in_nchw, labelled, loader, probe_auc, spread, transforms_of
 from bench.results import Row, Section, Target, at_least, at_most, in_a_process, interleaved, ratio, write_section
 from thaw.backbones import Backbone, backbone_of
+from thaw.engines import AT_ONCE
 from thaw.params import Params, read_params
 from thaw.tour import dials_of, set_dials
 from thaw.views import evaluation_view, normalise
 
 THAW, PROCESS, PLAIN = "thaw", "thaw, whole process", "plain script"
-EAGER, ORT, OV_F32, OV_BF16 = "torch, bare", "ONNX Runtime, bare", "OpenVINO f32, bare", "OpenVINO bf16, bare"
-BARE = (EAGER, ORT, OV_F32, OV_BF16)
+EAGER, ORT, ORT_CORES = "torch, bare", "ONNX Runtime, bare", "ONNX Runtime, bare, a core each"
+OV_F32, OV_BF16 = "OpenVINO f32, bare", "OpenVINO bf16, bare"
+BARE = (EAGER, ORT, ORT_CORES, OV_F32, OV_BF16)
 AGREES, POINTS = 0.9995, 0.003
 """An engine agrees where the cosine to PyTorch's float32 features is no smaller for any image, and the probe's AUC is no further away."""
 NOTES = {
@@ -42,7 +45,8 @@ NOTES = {
     PROCESS: "the same as `python -m thaw.stages.features`, start and imports included",
     PLAIN: f"DataLoader of {WORKERS} workers, Pillow decodes the files, torchvision's transforms, PyTorch eager, float32, NCHW, no_grad",
     EAGER: "forward alone, images in memory, float32, channels last, inference mode",
-    ORT: "forward alone, images in memory, float32",
+    ORT: "forward alone, images in memory, float32, all cores in each layer",
+    ORT_CORES: f"the same on {AT_ONCE} images at a time, each core with images of its own, which is how thaw runs it",
     OV_F32: "forward alone, images in memory, hints throughput and f32, asynchronous requests",
     OV_BF16: "the same with hint bf16",
 }
@@ -60,7 +64,8 @@ def main() -> None:
     rows = spread(np.arange(len(np.load("data/images.npy", mmap_mode="r"))), dials.images)
     with tempfile.TemporaryDirectory() as folder:
         make_project(Path(folder), rows, dials)
-        export(backbone_of(params.backbones[dials.backbone]), params.features.batch_size, Path(folder) / "model.onnx")
+        for size in (params.features.batch_size, AT_ONCE):
+            export(backbone_of(params.backbones[dials.backbone]), size, model_file(Path(folder), size))
         took = interleaved({name: partial(one_round, name, dials, Path(folder)) for name in ways()}, dials.rounds)
         found = {name: np.load(file) for name in took if (file := features_file(Path(folder), name)).exists()}
     quality = {name: quality_of(X, found[EAGER], rows, params) for name, X in found.items()}
@@ -105,6 +110,11 @@ def make_project(folder: Path, rows: np.ndarray, dials: argparse.Namespace) -> N
         (project / "data/images.npy").symlink_to(Path("data/images.npy").resolve())
     else:
         np.save(project / "data/images.npy", np.load("data/images.npy", mmap_mode="r")[rows])
+
+
+def model_file(folder: Path, images: int) -> Path:
+    """The encoder's graph for so many images at a time."""
+    return folder / f"model-{images}.onnx"
 
 
 def features_file(folder: Path, way: str) -> Path:
@@ -185,12 +195,15 @@ def run_way(dials: argparse.Namespace) -> float:
     params = read_params()
     if way == PLAIN:
         return seconds_of_plain(params, dials.backbone, dials.images, out)
-    pixels, batch = preprocessed(params, dials.backbone, dials.images), params.features.batch_size
+    pixels = preprocessed(params, dials.backbone, dials.images)
+    batch = AT_ONCE if way == ORT_CORES else params.features.batch_size
+    model = model_file(dials.folder, batch)
     bare = {
         EAGER: lambda: torch_bare(backbone_of(params.backbones[dials.backbone])),
-        ORT: lambda: onnxruntime_bare(dials.folder / "model.onnx"),
-        OV_F32: lambda: openvino_bare(dials.folder / "model.onnx", "f32"),
-        OV_BF16: lambda: openvino_bare(dials.folder / "model.onnx", "bf16"),
+        ORT: lambda: onnxruntime_bare(model),
+        ORT_CORES: lambda: onnxruntime_on_cores(model),
+        OV_F32: lambda: openvino_bare(model, "f32"),
+        OV_BF16: lambda: openvino_bare(model, "bf16"),
     }
     forward = bare[way]()
     layout = torch.channels_last if way == EAGER else torch.contiguous_format  # each engine gets what it takes without a copy
@@ -241,6 +254,20 @@ def onnxruntime_bare(path: Path) -> Forward:
 
     def forward(batches: list[torch.Tensor]) -> list[np.ndarray]:
         return [np.asarray(session.run(None, {name: batch.numpy()})[0]) for batch in batches]
+
+    return forward
+
+
+def onnxruntime_on_cores(path: Path) -> Forward:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path.as_posix(), options, providers=["CPUExecutionProvider"])
+    name, pool = session.get_inputs()[0].name, ThreadPoolExecutor(torch.get_num_threads())
+
+    def forward(batches: list[torch.Tensor]) -> list[np.ndarray]:
+        return list(pool.map(lambda batch: np.asarray(session.run(None, {name: batch.numpy()})[0]), batches))
 
     return forward
 
