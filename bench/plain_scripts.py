@@ -24,8 +24,8 @@ from torch.utils.data import DataLoader
 from bench.heads import Grid, Task, loop
 from bench.plain import Labelled, labelled, loader, transforms_of
 from thaw.backbones import Backbone, Network, backbone_of
-from thaw.finetune import steps_per_epoch
 from thaw.heads import Part
+from thaw.inputs import steps_per_epoch
 from thaw.params import Params, read_params
 from thaw.splits import TRAIN, VAL, read_splits, rows_of
 from thaw.strategies import ResolvedPhase, apply_freeze, resolve

@@ -1,5 +1,6 @@
 """What frozen blocks give is kept: the same training as when it is recomputed, for less work, and never where it would be wrong."""
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import nn
 
 from thaw.activations import ATOL, RTOL, Halves, Store
 from thaw.backbones import Network, ordered_blocks
-from thaw.engines import Begin, Begun
+from thaw.engines import Begun, Engine
 from thaw.finetune import Observer, Regime, train
 from thaw.groups import HEAD
 from thaw.inputs import Below, Kept, Material, Recomputed, Views, engine_below, inputs_of
@@ -101,17 +102,52 @@ def below_the_top(images: Material) -> Below:
 def test_an_engine_that_gives_something_else_is_not_used(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     images = material()
     below = below_the_top(images)
-    right = engine_below(below, images.view[:4])
+    right = engine_below(below, images.view[:4], images.view[4:9])
     assert right is not None
 
-    def wrong(name: str, network: nn.Module, pixels: torch.Tensor) -> Begin:
-        return lambda pixels: Begun(lambda: [output * np.float32(1.001) for output in right(pixels).wait()])
+    def wrong(name: str, network: nn.Module, pixels: torch.Tensor) -> Engine:
+        return Engine("wrong", lambda pixels: Begun(lambda: [output * np.float32(1.001) for output in right(pixels)]))
 
     monkeypatch.setattr("thaw.inputs.on_cores", wrong)
-    assert engine_below(below, images.view[:4]) is None
+    assert engine_below(below, images.view[:4], images.view[4:9]) is None
     assert capsys.readouterr().err.startswith(
         "thaw: PyTorch runs the frozen blocks, since onnxruntime cannot (its results and PyTorch's differ"
     )
+
+
+@pytest.mark.parametrize("answer", [np.zeros((1, 2), np.float32), None])
+def test_an_engine_that_stops_or_gives_another_shape_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: np.ndarray | None
+) -> None:
+    images = material()
+
+    def give() -> list[np.ndarray]:
+        if answer is None:
+            raise ValueError("no such layer")
+        return [answer]
+
+    monkeypatch.setattr("thaw.inputs.on_cores", lambda name, network, pixels: Engine("other", lambda pixels: Begun(give)))
+    assert engine_below(below_the_top(images), images.view[:4], images.view[4:9]) is None
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and ("it stops: no such layer" if answer is None else "have other shapes") in said
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_an_engine_runs_few_images_too(n: int) -> None:
+    images = material()
+    below = below_the_top(images)
+    engine = engine_below(below, images.view[:n], images.view[4:9])
+    assert engine is not None
+    np.testing.assert_allclose(engine(images.view[:n])[0], below(images.view[:n])[0].numpy(), atol=1e-6)
+
+
+def test_pytorch_runs_what_is_frozen_where_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thaw.inputs.WORTH", 0)
+    by = {}
+    for engine in ("auto", "torch"):
+        regime = Regime(8, ("dihedral",), 64, "auc", engine)
+        by[engine] = run(tmp_path / engine, "test_efficientnet", STRATEGIES["last_block"], regime=regime)[1].frozen_by
+    assert by == {"auto": {"top": f"onnxruntime {version('onnxruntime')}"}, "torch": {"top": f"torch {torch.__version__}"}}
 
 
 def test_few_images_are_not_worth_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

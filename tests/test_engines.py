@@ -76,15 +76,47 @@ def test_what_nobody_waits_for_is_not_done(engine: engines.OfGraphs, monkeypatch
 
     start = engines.STARTS[engine]
     monkeypatch.setitem(engines.STARTS, engine, slow)
-    pixels, threads = views(96, 64), torch.get_num_threads()
-    begin = engines.on_cores(engine, frozen("test_efficientnet", pixels), pixels)
-    begun = begin(pixels)
-    begun.cancel()
-    gate.set()
+    threads = torch.get_num_threads()
+    pixels = views(32, 4 * engines.AT_ONCE * threads)
+    begun = engines.on_cores(engine, frozen("test_efficientnet", pixels), pixels).begin(pixels)
+    try:
+        begun.cancel()
+    finally:
+        gate.set()
     engines.workers(threads).submit(gate.wait).result()  # what was left is before it
-    assert len(done) <= threads < 64 // engines.AT_ONCE
+    assert len(done) <= threads
     with pytest.raises(CancelledError):
         begun.wait()
+
+
+@pytest.mark.parametrize(("batch", "size"), [(1, 1), (3, 3), (4, 4), (5, 3), (6, 3), (9, 3), (32, 4)])
+def test_batches_are_cut_into_equal_parts(monkeypatch: pytest.MonkeyPatch, batch: int, size: int) -> None:
+    """Else a batch of five would cost as much as eight."""
+    seen = list[int]()
+
+    def watched(graph: bytes) -> engines.Part:
+        return lambda some: [np.full((len(some), 1), seen.append(len(some)), np.float32)]
+
+    monkeypatch.setitem(engines.STARTS, "onnxruntime", watched)
+    pixels = views(32, batch)
+    engine = engines.on_cores("onnxruntime", frozen("test_resnet", pixels), pixels)
+    assert len(engine(pixels)[0]) == batch and set(seen) == {size} and len(seen) == -(-batch // engines.AT_ONCE)
+
+
+@pytest.mark.parametrize("error", [ValueError("first line\nsecond"), AssertionError()])
+def test_whatever_stops_an_engine_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def stops(some: np.ndarray) -> list[np.ndarray]:
+        raise error
+
+    monkeypatch.setitem(engines.STARTS, "onnxruntime", lambda graph: stops)
+    pixels = views(32)
+    network, why = frozen("test_resnet", pixels), "first line" if error.args else "AssertionError"
+    assert engine_for("auto", network, pixels).name.startswith("torch ")
+    assert capsys.readouterr().err == f"thaw: PyTorch runs this backbone on the CPU, since onnxruntime cannot (it stops: {why})\n"
+    with pytest.raises(InputError, match=rf"onnxruntime cannot run this backbone \(it stops: {why}\)"):
+        engine_for("onnxruntime", network, pixels)
 
 
 def test_padding_that_hangs_on_sizes_is_a_constant_in_the_graph() -> None:

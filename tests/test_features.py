@@ -10,6 +10,7 @@ from tiny import BLOCKS, RECIPE, TinyEncoder, tiny_material
 from torch import nn
 
 from thaw.backbones import Network, build_backbone, ordered_blocks
+from thaw.engines import Begun, Engine
 from thaw.errors import InputError
 from thaw.features import ENCODER, Extracted, extract, pool
 from thaw.finetune import predict
@@ -39,6 +40,37 @@ def test_order_and_values_are_those_of_single_images() -> None:
         alone = np.concatenate([encoder(normalise(view[row : row + 1], RECIPE)).numpy() for row in range(len(view))])
     np.testing.assert_allclose(X, alone, atol=1e-6)
     assert X.dtype == np.float32
+
+
+def test_an_engine_that_works_ahead_keeps_the_order() -> None:
+    encoder, view = TinyEncoder(), tiny_material().view
+    batches = view.split(5)  # the last is smaller
+    found = [
+        np.concatenate([part.features for part in extract(encoder, BLOCKS, batches, RECIPE, name)]) for name in ("torch", "onnxruntime")
+    ]
+    assert len(batches) > 4 and len(batches[-1]) < 5
+    np.testing.assert_allclose(found[1], found[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("ahead", "begun"), [(0, 1), (4, 2), (5, 2), (6, 3)])
+def test_no_more_is_begun_than_an_engine_wants_ahead(monkeypatch: pytest.MonkeyPatch, ahead: int, begun: int) -> None:
+    """Batches of five: that which is waited for, and as many as hold ``ahead`` images. What was begun and is not wanted is cancelled."""
+    state, view = {"begun": 0, "waited": 0, "cancelled": 0}, tiny_material().view
+
+    def count(what: str, *values: Any) -> list[Any]:
+        state[what] += 1
+        return list(values)
+
+    def begin(pixels: torch.Tensor) -> Begun:
+        count("begun")
+        return Begun(lambda: count("waited", *(np.zeros((len(pixels), width), np.float32) for width in (6, 4))), lambda: count("cancelled"))
+
+    monkeypatch.setattr("thaw.features.engine_for", lambda *_: Engine("counted", begin, ahead))
+    found = extract(TinyEncoder(), BLOCKS, view.split(5), RECIPE)
+    next(found)
+    assert state == {"begun": begun, "waited": 1, "cancelled": 0}
+    found.close()
+    assert state == {"begun": begun, "waited": 1, "cancelled": begun - 1}
 
 
 def test_a_training_encoder_is_put_into_evaluation_mode() -> None:

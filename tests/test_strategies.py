@@ -12,7 +12,8 @@ from tiny import BLOCKS, phase, tiny_network
 from thaw.backbones import Network as RealNetwork
 from thaw.backbones import build_backbone
 from thaw.errors import InputError
-from thaw.finetune import planned_images, steps_per_epoch
+from thaw.finetune import planned_images
+from thaw.inputs import steps_per_epoch
 from thaw.optimisers import build_optimiser
 from thaw.params import Phase, read_params
 from thaw.schedules import factor

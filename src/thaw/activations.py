@@ -1,8 +1,8 @@
 """While the lower blocks are frozen, their output for an image's view never changes: compute it once, keep it, train the rest from it.
 
 The network is cut in front of the lowest block that changes. What the frozen blocks give is kept in memory up to a limit, beyond it in a
-memory-mapped file. Results equal those of recomputing up to rounding, since batches of another size round differently. They are the same
-bits from run to run and after a resume, because what is computed with what depends on (seed, epoch, ids) alone.
+memory-mapped file. Activations and logits equal those of recomputing up to rounding, since batches of another size, and engines, sum in
+another order. They are the same bits from run to run and after a resume: what is computed with what depends on (seed, epoch, ids) alone.
 """
 
 import tempfile

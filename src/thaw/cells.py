@@ -129,10 +129,12 @@ def assemble(params: Params, identity: Identity, fraction: Fraction | None = Non
     phases = plan(strategy.phases)
     view = evaluation_view(np.load("data/images.npy", mmap_mode="r"), backbone.recipe)
     recipe = asdict(backbone.recipe)
-    regime = Regime(params.finetune.batch_size, tuple(params.finetune.augment), params.finetune.activations_mb, params.selection.metric)
+    regime = regime_of(params)
     dials = {"batch_size": regime.batch_size, "augment": list(regime.augment), "metric": regime.metric}
     dials |= {"device": device.type, "precision": precision_of(device)}
     dials |= {"keep_activations": regime.activations_mb > 0}  # how much of them lies in memory decides nothing
+    if regime.activations_mb:
+        dials |= {"engine": regime.engine}
     if fraction:
         dials |= {"fraction": asdict(fraction)}
     if tried:
@@ -181,6 +183,12 @@ def assemble(params: Params, identity: Identity, fraction: Fraction | None = Non
     )
     plans = plans or [(None, phases)]
     return Cell(network, state_of(network), plans, strategy.interpolate, regime, material, held, ids, record, fraction)
+
+
+def regime_of(params: Params) -> Regime:
+    finetune = params.finetune
+    augment = tuple(finetune.augment)
+    return Regime(finetune.batch_size, augment, finetune.activations_mb, params.selection.metric, params.features.engine)
 
 
 def probe_of(identity: Identity, fraction: Fraction | None) -> Path:
@@ -262,6 +270,11 @@ def trials_told(tried: Sequence[Trial], trained: Trained) -> dict[str, Any]:
     return {"trials": rows, "chosen_trial": trained.number, "edges": edges(tried, tried[trained.number])}
 
 
+def frozen_told(state: Training) -> dict[str, Any]:
+    """For a record: what ran the frozen blocks of each phase in which their activations were kept."""
+    return {"frozen_by": state.frozen_by} if state.frozen_by else {}
+
+
 def write(cell: Cell, trained: Trained) -> None:
     """Tensors, predictions on validation and test, and last the record: where there is a record, the result is whole."""
     material, folder, state = cell.material, cell.folder, trained.state
@@ -270,7 +283,7 @@ def write(cell: Cell, trained: Trained) -> None:
         alpha, figures, rows = choose_alpha(cell.network, cell.start, cell.interpolate, material, cell.regime.metric)
         metrics |= {f"best_val_{name}": value for name, value in figures.items() if value == value} | {"alpha": alpha}
         extra |= {"interpolation": rows}
-    extra |= trials_told([trial for trial, _ in cell.plans if trial is not None], trained)
+    extra |= trials_told([trial for trial, _ in cell.plans if trial is not None], trained) | frozen_told(state)
     asked = {VAL: material.val, **cell.held}
     known = {} if cell.interpolate else {VAL: state.val_logits.numpy()}  # from the loop, where nothing was changed after it
     parts = {

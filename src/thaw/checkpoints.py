@@ -26,6 +26,7 @@ class Training:
     best: dict[str, torch.Tensor] = field(default_factory=dict)  # the network's tensors at best_epoch
     val_logits: torch.Tensor = field(default_factory=lambda: torch.empty(0, 0))  # (m, K), of the validation images at best_epoch
     history: list[dict[str, Any]] = field(default_factory=list)
+    frozen_by: dict[str, str] = field(default_factory=dict)  # phase -> what ran its frozen blocks, where their activations were kept
 
 
 def save_training(

@@ -6,11 +6,13 @@ A graph is traced for few images, whose activations stay in a core's cache, and 
 hangs on them keeps ONNX Runtime from its own memory layout. Each core runs it by itself: nothing waits for the slowest thread in a layer.
 """
 
+import math
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import version
@@ -40,7 +42,7 @@ class Begun:
 
 
 Begin = Callable[[UInt8[torch.Tensor, "B C S S"]], Begun]
-"""Pixels -> their batch, begun."""
+"""Pixels, which nobody may change until they are waited for -> their batch, begun."""
 Part = Callable[[UInt8[np.ndarray, "b C S S"]], list[np.ndarray]]
 """The graph, on as many images as it was traced for; several threads may call it."""
 AGREE = 0.9995
@@ -59,6 +61,7 @@ class Unfit(Exception):
 class Engine:
     name: str  # and version
     begin: Begin
+    ahead: int = 0  # images that should be begun beyond those that are waited for, so that no core is idle
 
     def __call__(self, pixels: UInt8[torch.Tensor, "B C S S"]) -> list[np.ndarray]:
         return self.begin(pixels).wait()
@@ -77,8 +80,10 @@ def engine_for(asked: Name, network: nn.Module, pixels: UInt8[torch.Tensor, "B C
     name = asked if asked != "auto" else "onnxruntime" if device.type == "cpu" else "torch"
     expected = plain(pixels[:CHECKED])
     try:
-        begin = on_gpu(network, device, pixels) if name == "torch" else on_cores(name, network, pixels)
-        _check(begin(pixels[:CHECKED]).wait(), expected)
+        engine = on_gpu(network, device, pixels) if name == "torch" else on_cores(name, network, pixels)
+        with unfit("it stops"):
+            found = engine(pixels[:CHECKED])
+        _check(found, expected)
     except Unfit as why:
         if asked != "auto":
             other = "auto" if asked == "torch" else "auto or torch"
@@ -86,7 +91,7 @@ def engine_for(asked: Name, network: nn.Module, pixels: UInt8[torch.Tensor, "B C
         print(f"thaw: PyTorch runs this backbone on the CPU, since {name} cannot ({why})", file=sys.stderr)
         network.cpu()
         return plain
-    return Engine(f"{plain.name} on a GPU" if name == "torch" else f"{name} {version(name)}", begin)
+    return engine
 
 
 def in_torch(network: nn.Module, device: torch.device = CPU) -> Begin:
@@ -99,21 +104,24 @@ def in_torch(network: nn.Module, device: torch.device = CPU) -> Begin:
     return lambda pixels: Begun(partial(wait, pixels))
 
 
-def on_gpu(network: nn.Module, device: torch.device, pixels: UInt8[torch.Tensor, "B C S S"]) -> Begin:
+def on_gpu(network: nn.Module, device: torch.device, pixels: UInt8[torch.Tensor, "B C S S"]) -> Engine:
     """After a first batch, which it must have room for."""
     make_deterministic(device)
-    begin = in_torch(network.to(device), device)
+    engine = Engine(f"torch {torch.__version__} on a GPU", in_torch(network.to(device), device))
     try:
-        begin(pixels).wait()
+        engine(pixels)
     except torch.OutOfMemoryError as error:
         raise Unfit("a batch does not fit into its memory") from error
-    return begin
+    return engine
 
 
-def on_cores(name: OfGraphs, network: nn.Module, pixels: UInt8[torch.Tensor, "B C S S"]) -> Begin:
-    """The network's graph, on as many threads as PyTorch would use, each with images of its own. Raises `Unfit`."""
-    example = pixels[:AT_ONCE]
-    part, pool, size = STARTS[name](graph_of(network, example)), workers(torch.get_num_threads()), len(example)
+def on_cores(name: OfGraphs, network: nn.Module, pixels: UInt8[torch.Tensor, "B C S S"]) -> Engine:
+    """The network's graph, on as many threads as PyTorch would use, each with images of its own. Raises `Unfit`.
+
+    ``pixels``: as many as there usually will be, so that they are cut into equal parts.
+    """
+    threads, size = torch.get_num_threads(), math.ceil(len(pixels) / math.ceil(len(pixels) / AT_ONCE))
+    part, pool = STARTS[name](graph_of(network, pixels[:size])), workers(threads)
 
     def begin(pixels: torch.Tensor) -> Begun:
         parts = [pool.submit(part, _filled(some.numpy(), size)) for some in pixels.split(size)]
@@ -130,7 +138,7 @@ def on_cores(name: OfGraphs, network: nn.Module, pixels: UInt8[torch.Tensor, "B 
 
         return Begun(wait, cancel)
 
-    return begin
+    return Engine(f"{name} {version(name)}", begin, 2 * threads * size)
 
 
 @cache
@@ -145,10 +153,8 @@ def graph_of(network: nn.Module, pixels: UInt8[torch.Tensor, "b C S S"]) -> byte
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there is the newer one, and that sizes become constants, which they are
         file = Path(folder) / "graph.onnx"
-        try:
+        with unfit("its graph cannot be written"):
             torch.onnx.export(network, (pixels,), file, input_names=["pixels"], output_names=outputs, dynamo=False)
-        except (torch.onnx.OnnxExporterError, RuntimeError) as error:  # the tracer's own mistakes are RuntimeErrors
-            raise Unfit(f"its graph cannot be written: {str(error).strip().splitlines()[0]}") from error
         return file.read_bytes()
 
 
@@ -158,10 +164,8 @@ def in_onnxruntime(graph: bytes) -> Part:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors
-    try:
+    with unfit("it does not take its graph"):
         session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions have no base of their own
-        raise Unfit(str(error).strip().splitlines()[0]) from error
     return lambda pixels: [np.asarray(output) for output in session.run(None, {"pixels": pixels})]
 
 
@@ -173,7 +177,8 @@ def in_openvino(graph: bytes) -> Part:
     dials: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
     dials["INFERENCE_NUM_THREADS"] = dials["NUM_STREAMS"] = torch.get_num_threads()
     core = openvino.Core()
-    compiled = core.compile_model(core.read_model(model=graph), "CPU", dials)
+    with unfit("it does not take its graph"):
+        compiled = core.compile_model(core.read_model(model=graph), "CPU", dials)
     own = local()  # a request runs one thing at a time
 
     def part(pixels: np.ndarray) -> list[np.ndarray]:
@@ -202,7 +207,18 @@ def _filled(pixels: UInt8[np.ndarray, "b C S S"], size: int) -> UInt8[np.ndarray
     return np.concatenate([pixels, np.zeros((size - len(pixels), *pixels.shape[1:]), pixels.dtype)])
 
 
+@contextmanager
+def unfit(what: str) -> Iterator[None]:
+    """Whatever a tracer or an engine raises inside is `Unfit`: their exceptions have no base of their own."""
+    try:
+        yield
+    except Exception as error:
+        raise Unfit(f"{what}: {(str(error).strip().splitlines() or [type(error).__name__])[0]}") from error
+
+
 def _check(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
+    if [ours.shape for ours in found] != [theirs.shape for theirs in expected]:
+        raise Unfit("its features and PyTorch's have other shapes")
     least = min(float(cosines(ours, theirs).min()) for ours, theirs in zip(found, expected, strict=True))
     if not least >= AGREE:
         raise Unfit(f"its features and PyTorch's have a cosine of {least:.4f} on {len(expected[0])} images")

@@ -1,7 +1,7 @@
 """Encoder + images -> X (N, D), and every block's output, pooled: frozen backbone, evaluation mode, row order of the index, no chance."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -38,7 +38,7 @@ def extract(
     views: Iterable[UInt8[torch.Tensor, "_ C S S"]],
     recipe: Recipe,
     engine: Name = "torch",
-) -> Iterator[Extracted]:
+) -> Generator[Extracted]:
     """Both kinds of features of every batch, in one pass, one batch at a time. ``blocks``: name -> parameter names, stem first.
 
     A block's output is that of the layer that it executes last; layers without parameters (activations, pooling) belong to the block
@@ -49,17 +49,17 @@ def extract(
     """
     views = iter(views)
     for first in views:
-        frozen, begun = Frozen(encoder, blocks, recipe, first[:2]), deque[Begun]()
+        frozen, begun = Frozen(encoder, blocks, recipe, first[:2]), deque[tuple[Begun, int]]()
         runs = engine_for(engine, frozen, first)
         try:
             for view in chain([first], views):
-                begun.append(runs.begin(view))
-                if len(begun) > torch.get_num_threads():  # enough for every core while the next view is made
-                    yield _extracted(begun.popleft().wait(), frozen.widths, runs.name)
+                begun.append((runs.begin(view), len(view)))
+                if sum(images for _, images in begun) - begun[0][1] >= runs.ahead:
+                    yield _extracted(begun.popleft()[0].wait(), frozen.widths, runs.name)
             while begun:
-                yield _extracted(begun.popleft().wait(), frozen.widths, runs.name)
+                yield _extracted(begun.popleft()[0].wait(), frozen.widths, runs.name)
         finally:
-            for one in begun:
+            for one, _ in begun:
                 one.cancel()
 
 

@@ -20,7 +20,7 @@ from torch import nn
 from thaw.augment import number_of_views
 from thaw.backbones import Backbone, Network, backbone_of
 from thaw.calibration import fit_temperature, tempered
-from thaw.cells import best_metrics, sole_owner, train_all, trials_told
+from thaw.cells import best_metrics, frozen_told, regime_of, sole_owner, train_all, trials_told
 from thaw.checkpoints import read_progress
 from thaw.closure import import_closure
 from thaw.deployed import FORMAT, RECORD, WEIGHTS, About, BlocksNetwork, Model, network_on
@@ -28,7 +28,7 @@ from thaw.depthwise import quicken
 from thaw.devices import find_device, make_deterministic, placed, precision_of
 from thaw.errors import InputError
 from thaw.files import read_json, sha256_of_file, write_with
-from thaw.finetune import Regime, choose_alpha, planned_images, state_of
+from thaw.finetune import choose_alpha, planned_images, state_of
 from thaw.folding import hold_out
 from thaw.head_runs import source_of, strategies
 from thaw.heads import Fitted, Part
@@ -171,6 +171,8 @@ def _settings(params: Params, choice: Choice) -> dict[str, Any]:
         return dials | fits[choice.strategy][0]
     strategy, finetune = params.strategies[choice.strategy], params.finetune
     dials |= {"batch_size": finetune.batch_size, "augment": list(finetune.augment), "keep_activations": finetune.activations_mb > 0}
+    if finetune.activations_mb:
+        dials |= {"engine": params.features.engine}
     if strategy.start == "linear_probe":
         dials |= {"probe": fits["linear_probe"][0]}
     if params.tune.trials:
@@ -256,7 +258,7 @@ def _fit_network(plan: Plan) -> Refitted:
     variants = [[scaled(phase, trial) for phase in strategy.phases] for trial in tried] or [strategy.phases]
     where = f"params.yaml: strategies.{plan.choice.strategy}"
     plans = [resolve(network, backbone.blocks, phases, strategy.norm, where) for phases in variants]
-    regime = Regime(params.finetune.batch_size, tuple(params.finetune.augment), params.finetune.activations_mb, params.selection.metric)
+    regime = regime_of(params)
     view, numbers = evaluation_view(plan.images, backbone.recipe), id_numbers(plan.index["id"].astype(str).tolist())
     material = Material(
         placed(view, device, turned=number_of_views(regime.augment) is not None),
@@ -272,7 +274,7 @@ def _fit_network(plan: Plan) -> Refitted:
             shown.skip(sum(read_progress(file)[1] for file in files))
             trained = train_all(network, start, plans, material, regime, plan.seed, files, shown)
     made = {"device": device.type, "precision": precision_of(device)}  # how, not what was asked for: a fit stands on another machine
-    metrics, extra = best_metrics(trained.state), made | trials_told(tried, trained)
+    metrics, extra = best_metrics(trained.state), made | trials_told(tried, trained) | frozen_told(trained.state)
     if strategy.interpolate:
         alpha, figures, rows = choose_alpha(network, start, strategy.interpolate, material, regime.metric)
         metrics |= {f"best_val_{name}": value for name, value in figures.items() if value == value} | {"alpha": alpha}

@@ -17,8 +17,9 @@ from thaw.backbones import Network
 from thaw.checkpoints import Training, load_training, restore_optimiser, save_training
 from thaw.depthwise import quicken
 from thaw.devices import autocast, sent
+from thaw.engines import Name
 from thaw.errors import InputError
-from thaw.inputs import Material, Views, inputs_of, predict
+from thaw.inputs import Kept, Material, Views, inputs_of, predict, steps_per_epoch
 from thaw.metrics import validation_figures
 from thaw.objective import Objective, balanced_weights, draw_mix, l2sp_penalty
 from thaw.optimisers import build_optimiser, set_step
@@ -35,6 +36,7 @@ class Regime:
     augment: tuple[str, ...]
     activations_mb: int  # memory for activations of frozen blocks; 0: recompute them
     metric: str  # "auc" | "log_loss": what best on validation means
+    engine: Name = "auto"  # for what is frozen, where its activations are kept
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ def train(
         restore_optimiser(optimiser, network, moments)
         average = Average(network, settings.ema, averaged) if settings.ema else None
         objective = objective_of(phase, material, network.head.out_features)
+        began = time.perf_counter()
         inputs = inputs_of(
             network,
             phase,
@@ -73,7 +76,11 @@ def train(
             regime.batch_size,
             regime.activations_mb,
             checkpoint.parent,
+            regime.engine,
         )
+        if isinstance(inputs, Kept):
+            state.frozen_by[phase.name] = inputs.by
+        state.seconds += time.perf_counter() - began
         total, mixup = phase.total_steps(per_epoch, images), phase.mixup(images)
         epochs = math.ceil(total / per_epoch)
         for epoch in range(epochs):
@@ -138,11 +145,6 @@ def train(
 def state_of(network: Network) -> State:
     """A copy of every parameter and buffer."""
     return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
-
-
-def steps_per_epoch(images: int, batch_size: int) -> int:
-    """Every image once; no batch of one image, which would break batch statistics."""
-    return max(1, min(math.ceil(images / batch_size), images // 2))
 
 
 def planned_images(phases: Sequence[ResolvedPhase], images: int, batch_size: int) -> int:

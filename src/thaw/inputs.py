@@ -15,7 +15,7 @@ from thaw.activations import ATOL, RTOL, Halves, Store, keys_of
 from thaw.augment import augment, number_of_views, view_codes
 from thaw.backbones import Network
 from thaw.devices import sent, taken
-from thaw.engines import Begin, Unfit, on_cores
+from thaw.engines import AT_ONCE, Engine, Name, OfGraphs, Unfit, on_cores, unfit
 from thaw.randomness import derive_seed, draw
 from thaw.strategies import ResolvedPhase
 from thaw.views import Recipe, dihedral, normalise
@@ -24,8 +24,8 @@ PLAIN = -1
 """The code of the view that validation sees."""
 WORTH = 512
 """Images that frozen blocks must have to see in a phase, so that an engine saves more time than tracing them for it takes."""
-TOGETHER = 128
-"""Images that an engine's threads share out among them at a time."""
+ENGINE_MB = 64
+"""Memory for what an engine's threads give at a time, beside the few images that each has in hand."""
 
 
 @dataclass(frozen=True)
@@ -109,15 +109,17 @@ class Recomputed:
 class Kept(Recomputed):
     """The frozen lower blocks run once for each image and view, by an engine if there is one."""
 
-    def __init__(self, network: Network, views: Views, batch_size: int, halves: Halves, store: Store, engine: Begin | None) -> None:
+    def __init__(self, network: Network, views: Views, batch_size: int, halves: Halves, store: Store, engine: Engine | None) -> None:
         super().__init__(network, views, batch_size)
         self.halves, self.store, self.engine = halves, store, engine
+        self.by = engine.name if engine else f"torch {torch.__version__}"  # what runs the frozen blocks
+        self.at_a_time = 0  # images that go through them together, known when the first has
 
     def begin(self, rows: Int[np.ndarray, " b"], epoch: int) -> None:
         self.network.eval()  # what is frozen is in evaluation mode; some layers round differently in the other (MultiheadAttention)
         val = self.material.val
         for keys in (keys_of(val, np.full(len(val), PLAIN)), self._keys(rows, epoch)):
-            self.store.fill(keys, TOGETHER if self.engine else self.batch_size, self._compute)
+            self.store.fill(keys, self._at_a_time(keys[:1]), self._compute)
 
     def batch(self, rows: Int[np.ndarray, " b"], epoch: int) -> Float32[torch.Tensor, "b *A"]:
         return self._kept(self._keys(rows, epoch))
@@ -134,6 +136,7 @@ class Kept(Recomputed):
 
     def close(self) -> None:
         self.store.close()
+        self.engine = None  # its graph holds the weights once more
 
     def _keys(self, rows: Int[np.ndarray, " b"], epoch: int) -> list[tuple[int, int]]:
         codes = self.views.codes(rows, epoch)
@@ -146,10 +149,20 @@ class Kept(Recomputed):
     def _compute(self, keys: Sequence[tuple[int, int]]) -> torch.Tensor:
         rows, codes = (np.array(column) for column in zip(*keys, strict=True))
         pixels = self.views.of(rows, codes)
-        return torch.from_numpy(self.engine(pixels).wait()[0]) if self.engine else self.halves.lower(self._normalised(pixels))
+        return torch.from_numpy(self.engine(pixels)[0]) if self.engine else self.halves.lower(self._normalised(pixels))
+
+    def _at_a_time(self, keys: Sequence[tuple[int, int]]) -> int:
+        """Images that go through the frozen blocks together: with an engine, enough for every core, which decides no bit."""
+        if self.engine is None:
+            return self.batch_size
+        if not self.at_a_time:
+            self.at_a_time = max(self.engine.ahead, ENGINE_MB * 2**20 // self._compute(keys).nbytes)
+        return self.at_a_time
 
 
-def inputs_of(network: Network, phase: ResolvedPhase, views: Views, batch_size: int, activations_mb: int, folder: Path) -> Recomputed:
+def inputs_of(
+    network: Network, phase: ResolvedPhase, views: Views, batch_size: int, activations_mb: int, folder: Path, engine: Name = "auto"
+) -> Recomputed:
     """Kept activations where the phase has frozen lower blocks and finitely many views of each image; else every batch is recomputed."""
     material, plain = views.material, Recomputed(network, views, batch_size)
     mixed = phase.mixup(len(material.train)) > 0  # mixes pixels, so that no two inputs are alike
@@ -160,9 +173,13 @@ def inputs_of(network: Network, phase: ResolvedPhase, views: Views, batch_size: 
     if not halves.fit(pixels):
         return plain
     n, m = len(material.train), len(material.val)
-    seen = min(n * views.count, phase.total_steps(math.ceil(n / batch_size), n) * batch_size) + m
-    engine = engine_below(Below(halves, material.recipe), material.view[material.train[:4]]) if seen >= WORTH else None
-    return Kept(network, views, batch_size, halves, Store(n * views.count + m, activations_mb, folder), engine)
+    per_epoch = steps_per_epoch(n, batch_size)
+    seen = min(n * views.count, round(phase.total_steps(per_epoch, n) * n / per_epoch)) + m
+    runs = None
+    if seen >= WORTH and engine != "torch" and network.device.type == "cpu":
+        first, others = (material.view[rows[: AT_ONCE + more]] for rows, more in ((material.train, 0), (material.val, 1)))
+        runs = engine_below(Below(halves, material.recipe), first, others, "openvino" if engine == "openvino" else "onnxruntime")
+    return Kept(network, views, batch_size, halves, Store(n * views.count + m, activations_mb, folder), runs)
 
 
 class Below(nn.Module):
@@ -177,19 +194,27 @@ class Below(nn.Module):
         return (self.halves.lower(normalise(pixels, self.recipe)),)
 
 
-def engine_below(below: Below, pixels: UInt8[torch.Tensor, "b C S S"]) -> Begin | None:
-    """ONNX Runtime on the frozen blocks, found to give what PyTorch gives for ``pixels``; None on a GPU and where it cannot run them."""
-    if below.network.device.type != "cpu":
-        return None
+def engine_below(
+    below: Below, first: UInt8[torch.Tensor, "b C S S"], others: UInt8[torch.Tensor, "c C S S"], name: OfGraphs = "onnxruntime"
+) -> Engine | None:
+    """What runs the frozen blocks, traced on the ``first`` images and found to give what PyTorch gives for ``others``; else None."""
     try:
-        begin = on_cores("onnxruntime", below, pixels)
-        (found,), expected = begin(pixels).wait(), below(pixels)[0].numpy()
+        engine = on_cores(name, below, first)
+        with unfit("it stops"):
+            (found,), expected = engine(others), below(others)[0].numpy()
+        if found.shape != expected.shape:
+            raise Unfit("its results and PyTorch's have other shapes")
         if not np.allclose(found, expected, rtol=RTOL, atol=ATOL * float(np.abs(expected).max())):
             raise Unfit(f"its results and PyTorch's differ by {float(np.abs(found - expected).max()):.1e}")
     except Unfit as why:
-        print(f"thaw: PyTorch runs the frozen blocks, since onnxruntime cannot ({why})", file=sys.stderr)
+        print(f"thaw: PyTorch runs the frozen blocks, since {name} cannot ({why})", file=sys.stderr)
         return None
-    return begin
+    return engine
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Every image once; no batch of one image, which would break batch statistics."""
+    return max(1, min(math.ceil(images / batch_size), images // 2))
 
 
 def predict(

@@ -18,7 +18,7 @@ def preview(params: Params, strategy: str, images: int = IMAGES) -> list[dict[st
         raise InputError(f"params.yaml: strategies: unknown name {strategy!r}; {nearest(strategy, params.strategies)}")
     from thaw.augment import number_of_views
     from thaw.backbones import Network, backbone_of
-    from thaw.finetune import steps_per_epoch
+    from thaw.inputs import steps_per_epoch
     from thaw.strategies import group_table, network_blocks, resolve
 
     chosen, settings = params.strategies[strategy], params.backbones[(params.finetune.backbones or params.features.backbones)[0]]

@@ -18,8 +18,8 @@ from thaw.backbones import Network
 from thaw.devices import autocast, find_device, make_deterministic, sent
 from thaw.errors import InputError, nearest
 from thaw.files import write_with
-from thaw.finetune import Regime, batches, objective_of, state_of, steps_per_epoch
-from thaw.inputs import Material, Recomputed, Views
+from thaw.finetune import Regime, batches, objective_of, state_of
+from thaw.inputs import Material, Recomputed, Views, steps_per_epoch
 from thaw.objective import draw_mix, l2sp_penalty
 from thaw.optimisers import build_optimiser
 from thaw.params import Params, read_params

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -28,8 +29,8 @@ def main(name: str) -> None:
     backbone = backbone_of(settings)
     images, batch, folder = np.load("data/images.npy", mmap_mode="r"), params.features.batch_size, Path("data/features") / name
     views = (evaluation_view(images[start : start + batch], backbone.recipe) for start in range(0, len(images), batch))
-    with progress(f"features@{name}", len(images)) as shown:
-        found = extract(backbone.encoder, backbone.blocks, views, backbone.recipe, params.features.engine)
+    found = extract(backbone.encoder, backbone.blocks, views, backbone.recipe, params.features.engine)
+    with progress(f"features@{name}", len(images)) as shown, closing(found):
         dim, widths, engine = write_features(found, len(images), folder, shown.advance)
         seconds = shown.seconds
         shown.line(f"{len(images)} images of {settings.image_size} px -> {dim} features, {shown.rate:,.0f} images/s ({engine})")
