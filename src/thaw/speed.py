@@ -15,7 +15,7 @@ SECONDS = 1.5
 class Speed:
     """Seconds an image, for the first of finetune.backbones (else of features.backbones) at its size."""
 
-    forward: float
+    forward: float  # of the frozen network, by features.engine
     training: float  # forward, backward and a step of everything
 
 
@@ -25,30 +25,30 @@ def measure_speed(params: Params, classes: int, seconds: float = SECONDS) -> Spe
 
     from thaw.backbones import Network, backbone_of
     from thaw.depthwise import quicken
+    from thaw.engines import engine_for
+    from thaw.features import Frozen
 
-    name = (params.finetune.backbones or params.features.backbones)[0]
-    settings = params.backbones[name]
-    backbone = backbone_of(settings, random_seed=0)
+    first = (params.finetune.backbones or params.features.backbones)[0]
+    settings = params.backbones[first]
+    backbone, frozen = (backbone_of(settings, random_seed=0) for _ in range(2))  # one each: an engine may move its own to a GPU
     network = Network(backbone.encoder, backbone.dim, classes)
     quicken(network)  # as training does
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-6)
-    many = params.finetune.batch_size
-    pixels = torch.zeros(many, 3, settings.image_size, settings.image_size).contiguous(memory_format=torch.channels_last)
+    many, side = params.finetune.batch_size, settings.image_size
+    views = torch.zeros(params.features.batch_size, 1, side, side, dtype=torch.uint8)
+    extractor = engine_for(params.features.engine, Frozen(frozen.encoder, frozen.blocks, frozen.recipe, views[:2]), views)
+    pixels = torch.zeros(many, 3, side, side).contiguous(memory_format=torch.channels_last)
     labels = torch.arange(many) % classes
-
-    def forward() -> None:
-        with torch.inference_mode():
-            network.eval()(pixels)
 
     def step() -> None:
         optimiser.zero_grad()
         torch.nn.functional.cross_entropy(network.train()(pixels), labels).backward()
         optimiser.step()
 
-    return Speed(typical(forward, seconds) / many, typical(step, seconds) / many)
+    return Speed(typical(lambda: extractor(views), seconds) / len(views), typical(step, seconds) / many)
 
 
-def typical(work: Callable[[], None], seconds: float) -> float:
+def typical(work: Callable[[], object], seconds: float) -> float:
     """Median of its durations in about ``seconds``, s; the first call, which allocates, does not count."""
     from statistics import median
 
