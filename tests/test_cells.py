@@ -1,5 +1,6 @@
 """What a run is made of: shares of the labels, domains left out, mismatched preprocessing. The stages on images made here."""
 
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,22 @@ def test_a_mismatched_backbone_gives_other_features_and_controls(params: Params)
     assert right["weights_sha256"] == wrong["weights_sha256"] and right["preprocessing"] != wrong["preprocessing"]
     for name, control in (("lite0", False), ("lite0_half", True)):
         assert read_record(Identity(name, "linear_probe", 0).folder()).control is control
+
+
+def test_a_record_says_what_ran_the_frozen_blocks(params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for, which makes it another result; and found to run, here by PyTorch where ONNX Runtime would be too much for few images."""
+    ids = set()
+    for engine, worth in (("auto", 0), ("auto", 10**6), ("torch", 0)):
+        monkeypatch.setattr("thaw.inputs.WORTH", worth)
+        asked = params.model_copy(update={"features": params.features.model_copy(update={"engine": engine})})
+        cell = assemble(asked, Identity("lite0", "last_block", 0), QUARTER)
+        assert cell.record.inputs["settings"]["engine"] == engine
+        run(cell, "thaw", tmp_path / f"{engine}-{worth}")
+        record = read_record(cell.folder)
+        by = f"onnxruntime {version('onnxruntime')}" if engine == "auto" and not worth else f"torch {torch.__version__}"
+        assert record.choices["frozen_by"] == {"top": by}
+        ids.add(record.record_id)
+    assert len(ids) == 2
 
 
 def test_of_several_trials_the_best_is_handed_on(tmp_path: Path) -> None:
