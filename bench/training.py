@@ -303,7 +303,7 @@ def with_lightning(setting: Setting) -> Trained:
         def on_train_end(self, *_: Any) -> None:
             times.append(time.perf_counter())
 
-    module, loaders = Module(in_nchw(setting.network)), loaders_of(setting)
+    module, loaders = Module(in_nchw(setting.network)).train(), loaders_of(setting)  # Lightning trains in the mode that it finds
     quiet: dict[str, Any] = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     unfreeze = BackboneFinetuning(unfreeze_backbone_at_epoch=0, backbone_initial_lr=setting.rate, lambda_func=lambda _: 1.0, train_bn=True)
     trainer = lightning.Trainer(accelerator="cpu", max_epochs=setting.epochs, callbacks=[unfreeze, Clock()], **quiet)
