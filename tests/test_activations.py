@@ -150,6 +150,26 @@ def test_pytorch_runs_what_is_frozen_where_it_is_asked_for(tmp_path: Path, monke
     assert by == {"auto": {"top": f"onnxruntime {version('onnxruntime')}"}, "torch": {"top": f"torch {torch.__version__}"}}
 
 
+def test_an_engine_is_checked_on_images_that_it_was_not_traced_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something of the traced images that became a constant agrees with PyTorch on those. When the phase ends, the engine is let go."""
+    images, seen = material(), list[torch.Tensor]()
+    made, settings = network("test_efficientnet"), STRATEGIES["last_block"].phases[0]
+    (only,) = resolve(made, ordered_blocks(made.backbone), [settings], "frozen_eval", "s")
+    apply_freeze(made, only)
+
+    def watched(below: Below, *pixels: Any) -> Engine | None:
+        seen.extend(pixels[:2])
+        return engine_below(below, *pixels)
+
+    monkeypatch.setattr("thaw.inputs.engine_below", watched)
+    monkeypatch.setattr("thaw.inputs.WORTH", 0)
+    inputs = inputs_of(made, only, Views(images, ("dihedral",), 3), 8, 64, tmp_path)
+    assert torch.equal(seen[0], images.view[images.train[:4]]) and torch.equal(seen[1], images.view[images.val[:5]])
+    assert isinstance(inputs, Kept) and inputs.engine is not None
+    inputs.close()
+    assert inputs.engine is None
+
+
 def test_few_images_are_not_worth_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three epochs of the 16 training images in one view each, and the 8 that validate: 24 passes through the frozen blocks."""
     made, settings = network("test_efficientnet"), STRATEGIES["last_block"].phases[0].model_copy(update={"views": 1})
