@@ -8,6 +8,7 @@ Writes the section `comparison` of reports/bench.json.
 """
 
 import argparse
+import re
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -30,13 +31,16 @@ WHOLE, SAME, SCRIPTS, START = (
     "plain scripts, the same strategies",
     "start of a cell",
 )
+FINAL = re.compile(r"final: [\d,]+ images seen in ([\d.]+) s$")
+"""What stage final says of its training."""
 SHARED = ("code", "fetch", "prepare", "split")
 """Stages that the strategies alone need as well."""
 ABOUT = (
     "Measured: one `dvc repro` of a fresh project with {dials}, in a temporary folder with DVC's cache and MLflow's store of its own; "
     "a stage lasts from DVC's announcement of it to the next, so that keeping what it made is in it. Seconds inside training or "
-    "extraction are those that the cells, the heads and the features write into costs; the learning curve, the audit, the evaluation "
-    "and the model at the end count as outside. The start of a cell is the time from starting its process to its first batch, in a "
+    "extraction are those that the cells, the heads and the features write into costs, and those that the final model says it took to "
+    "train; the learning curve's heads, the audit, the evaluation and all predictions on test images count as outside. The start "
+    "of a cell is the time from starting its process to its first batch, in a "
     "process that ends there. The plain scripts are measured in part and multiplied: of each fine-tuned strategy one cell is run, of "
     "each of its phases one epoch at most ({steps}), and one pass over validation, which are multiplied by the phases' steps, by the "
     "epochs and by the folds; features of the first images are multiplied up to all of them, and the linear probe of one fold "
@@ -60,8 +64,10 @@ class Ran:
         return sum(seconds for stage, seconds in self.whole.stages.items() if stage.partition("@")[0] in names)
 
     def inside(self) -> dict[str, float]:
-        """Seconds of training and extraction: of the cells, of the heads and controls, and of the features of all backbones."""
+        """Seconds of training and extraction: of the cells, of the heads and controls, of the features of all backbones, and of the
+        model at the end, unless that is a head."""
         found = {"cells": 0.0, "heads": 0.0, "features": 0.0}
+        found["final"] = sum(float(trained.group(1)) for line in self.whole.said if (trained := FINAL.match(line)))
         for name, seconds in self.costs.items():
             what = name.split("/")[1]
             found["features" if what == "features" else "heads" if what in (*HEADS, *CONTROLS) else "cells"] += seconds

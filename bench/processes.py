@@ -45,6 +45,7 @@ class Repro:
 
     seconds: float
     stages: dict[str, float]  # what ran, in its order -> s
+    said: tuple[str, ...] = ()  # lines of its output
 
 
 def watched(command: Sequence[str], folder: Path, env: Mapping[str, str], echo: bool = False, limit: float | None = None) -> Finished:
@@ -97,7 +98,7 @@ def python_module(folder: Path, module: str, *arguments: str, limit: float | Non
 def repro(folder: Path, echo: bool = False) -> Repro:
     """``dvc repro`` in a project's folder."""
     done = watched([sys.executable, "-m", "dvc", "repro"], folder, environment(folder), echo)
-    return Repro(done.seconds, stage_seconds(done.lines, done.seconds))
+    return Repro(done.seconds, stage_seconds(done.lines, done.seconds), tuple(line.text for line in done.lines))
 
 
 def stage_seconds(lines: Sequence[Line], end: float) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""One epoch of full fine-tuning: thaw's loop beside the tutorial's, fastai's, Lightning's, and the bare computation.
+"""One epoch of full fine-tuning: thaw's loop beside the tutorial's, fastai's, Lightning's, and the bare computation; in both precisions.
 
     python -m bench.training                 # in a project where `dvc repro prepare split` has run; about half an hour
     python -m bench.training --images 256 --rounds 1
@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,8 +30,8 @@ from thaw.allocator import keep_freed_memory
 from thaw.backbones import Network, ordered_blocks
 from thaw.cells import Cell, assemble
 from thaw.depthwise import quicken
-from thaw.devices import find_device, make_deterministic
-from thaw.finetune import Observer, train
+from thaw.devices import Precision, autocast, find_device, make_deterministic, precision_of
+from thaw.finetune import Observer, Regime, train
 from thaw.metrics import validation_figures
 from thaw.params import Params, read_params
 from thaw.runs import Identity
@@ -39,13 +39,16 @@ from thaw.strategies import resolve
 from thaw.views import normalise
 
 THAW, TUTORIAL, FASTAI, LIGHTNING, BARE = "thaw", "tutorial", "fastai", "lightning", "bare"
+THAW_32, TUTORIAL_16 = "thaw, float32", "tutorial, bfloat16"
 NEEDS = {FASTAI: "fastai", LIGHTNING: "lightning"}
 NOTES = {
     THAW: "images decoded once by stage prepare and held as bytes, flips and turns on tensors, channels last",
+    THAW_32: "the same with finetune.precision: float32, which the peers' loops are in as people leave them",
     TUTORIAL: f"PyTorch's transfer-learning tutorial: DataLoader of {WORKERS} workers, Pillow, torchvision's flips, NCHW",
+    TUTORIAL_16: "the same under torch.autocast to bfloat16, as PyTorch's recipe for it goes",
     FASTAI: f"Learner.fit_one_cycle, everything unfrozen: DataLoaders of {WORKERS} workers, Pillow, flips on batches, NCHW",
     LIGHTNING: "Trainer with BackboneFinetuning that unfreezes at epoch 0, the tutorial's DataLoader, NCHW",
-    BARE: "forward, backward and AdamW alone on batches that lie in memory, channels last, memory kept as thaw does",
+    BARE: "forward, backward and AdamW alone on batches that lie in memory, channels last, memory and precision as thaw's",
 }
 FOLD = 0
 STRATEGY = "full"
@@ -124,6 +127,7 @@ def section_of(rows: list[Row], dials: argparse.Namespace, ready: dict[str, list
     name = settings.finetune.backbones[0]
     others = [row.name for row in rows if row.name != THAW]
     ratios = [ratio(rows, THAW, other, f"thaw to {other}") for other in others]
+    ratios.append(ratio(rows, THAW_32, TUTORIAL, f"{THAW_32} to {TUTORIAL}"))
     return Section(
         title=f"An epoch of full fine-tuning, {name}, {settings.backbones[name].image_size} px, batches of {settings.finetune.batch_size}",
         about=about(dials.epochs, {row.name for row in rows}),
@@ -143,7 +147,8 @@ def about(epochs: int, measured: set[str]) -> str:
         "way. What is done once before the first epoch is not in it and stands under seconds_before_the_first_epoch; for thaw, and for no "
         "peer, that includes building the network. All start from the same weights and use AdamW at the rate of strategy full, the peers "
         "without the strategy's warm-up and decline, fastai with its own one-cycle schedule. Batch norm uses batch statistics in all. "
-        f"Validation AUC is that after the last epoch; the bare computation is not judged.{missing}"
+        f"thaw's steps are in {precision_of(find_device())}, which is finetune.precision: auto on this machine. Validation AUC is "
+        f"that after the last epoch; the bare computation is not judged.{missing}"
     )
 
 
@@ -154,7 +159,7 @@ def targets_of(ratios: list[Ratio]) -> list[Target]:
         FASTAI: ("at least 2.5 times as fast as fastai", 2.5),
         BARE: ("at least 0.85 of the bare computation", 0.85),
     }
-    return [at_least(wanted[one.to][0], one.median, wanted[one.to][1]) for one in ratios if one.to in wanted]
+    return [at_least(wanted[one.to][0], one.median, wanted[one.to][1]) for one in ratios if one.of == THAW and one.to in wanted]
 
 
 # ---- a way, in a process of its own
@@ -164,7 +169,15 @@ def run_way(way: str, images: int | None, epochs: int) -> Trained:
     import timm  # noqa: F401  # imported late by what builds networks; imports are not measured
     from torchvision.transforms import v2  # noqa: F401
 
-    run = {THAW: with_thaw, TUTORIAL: with_tutorial, FASTAI: with_fastai, LIGHTNING: with_lightning, BARE: bare}[way]
+    run = {
+        THAW: with_thaw,
+        THAW_32: partial(with_thaw, precision="float32"),
+        TUTORIAL: with_tutorial,
+        TUTORIAL_16: partial(with_tutorial, precision="bfloat16"),
+        FASTAI: with_fastai,
+        LIGHTNING: with_lightning,
+        BARE: bare,
+    }[way]
     return run(setting_of(read_params(), images, epochs))
 
 
@@ -183,7 +196,7 @@ def setting_of(params: Params, images: int | None, epochs: int) -> Setting:
     )
 
 
-def with_thaw(setting: Setting) -> Trained:
+def with_thaw(setting: Setting, precision: Literal["auto", "float32"] = "auto") -> Trained:
     """`thaw.finetune.train` as the stage calls it. An epoch ends with its last step; validation and the saved state come after it."""
     started = time.perf_counter()
     cell = assemble(read_params(), Identity(setting.cell.record.backbone, STRATEGY, FOLD))
@@ -192,17 +205,21 @@ def with_thaw(setting: Setting) -> Trained:
     strategy = read_params().strategies[STRATEGY]
     phase = strategy.phases[0].model_copy(update={"epochs": setting.epochs})
     phases = resolve(cell.network, ordered_blocks(cell.network.backbone), [phase], strategy.norm, "bench")
-    material = replace(cell.material, train=setting.train, val=setting.val)
+    material, regime = replace(cell.material, train=setting.train, val=setting.val), in_precision(cell.regime, precision)
     begins, steps = list[float](), list[float]()
     observer = Observer(lambda _: steps.append(time.perf_counter()), lambda _: None, lambda _: begins.append(time.perf_counter()))
     with tempfile.TemporaryDirectory() as folder:
-        state = train(cell.network, phases, material, cell.regime, cell.record.inputs["seed"], Path(folder) / "state", observer)
+        state = train(cell.network, phases, material, regime, cell.record.inputs["seed"], Path(folder) / "state", observer)
     ends = steps[len(steps) // setting.epochs - 1 :: len(steps) // setting.epochs]
     seconds = sum(end - begin for begin, end in zip(begins, ends, strict=True)) / setting.epochs
     return Trained(seconds, len(setting.train), begins[0] - started, state.history[-1]["val/auc"])
 
 
-def with_tutorial(setting: Setting) -> Trained:
+def in_precision(regime: Regime, precision: Literal["auto", "float32"]) -> Regime:
+    return replace(regime, precision=precision_of(find_device(), precision))
+
+
+def with_tutorial(setting: Setting, precision: Precision = "float32") -> Trained:
     """https://docs.pytorch.org/tutorials/beginner/transfer_learning_tutorial.html, `train_model`, with the optimiser that all have."""
     started = time.perf_counter()
     model, loaders = in_nchw(setting.network), loaders_of(setting)
@@ -216,15 +233,16 @@ def with_tutorial(setting: Setting) -> Trained:
             for inputs, labels in loaders[phase]:
                 optimizer.zero_grad()
                 with torch.set_grad_enabled(phase == "train"):
-                    outputs = model(inputs)
-                    _, preds = torch.max(outputs, 1)
-                    loss = criterion(outputs, labels)
+                    with autocast(inputs.device, precision):
+                        outputs = model(inputs)
+                        _, preds = torch.max(outputs, 1)
+                        loss = criterion(outputs, labels)
                     if phase == "train":
                         loss.backward()
                         optimizer.step()
                 running_loss += loss.item() * inputs.size(0)
                 running_corrects += int(torch.sum(preds == labels.data))
-                outs.append(outputs.detach())
+                outs.append(outputs.detach().float())
             seconds += time.perf_counter() - begun if phase == "train" else 0.0
             logits = torch.cat(outs)
     return Trained(seconds / setting.epochs, len(setting.train), ready, auc_of(logits.numpy(), setting))
@@ -326,7 +344,8 @@ def bare(setting: Setting) -> Trained:
     network.train()
 
     def step(pixels: Float32[torch.Tensor, "b 3 S S"], labels: Int[torch.Tensor, " b"]) -> None:
-        loss = functional.cross_entropy(network(pixels), labels)
+        with autocast(pixels.device, setting.cell.regime.precision):
+            loss = functional.cross_entropy(network(pixels), labels)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -154,6 +154,20 @@ def test_a_record_says_what_ran_the_frozen_blocks(params: Params, tmp_path: Path
     assert len(ids) == 2
 
 
+def test_the_precision_of_steps_is_a_dial_and_part_of_a_results_identity(params: Params, tmp_path: Path) -> None:
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        asked = params.model_copy(update={"finetune": params.finetune.model_copy(update={"precision": precision})})
+        cell = assemble(asked, Identity("lite0", "lp_ft", 0), QUARTER)
+        assert cell.record.inputs["settings"]["precision"] == precision == cell.regime.precision
+        run(cell, "thaw", tmp_path / precision)
+        found[precision] = read_record(cell.folder)
+    rounded, exact = found["bfloat16"], found["float32"]
+    assert rounded.record_id != exact.record_id
+    losses, expected = ([row["train/loss"] for row in record.history] for record in (rounded, exact))
+    assert losses != expected and losses == pytest.approx(expected, abs=0.1)
+
+
 def test_of_several_trials_the_best_is_handed_on(tmp_path: Path) -> None:
     """Each from the same start, whatever came before; the good one is as if it had been alone."""
     regime, rates = Regime(16, (), 64, "auc"), (1.0e-6, 0.05, 1.0e-7)

@@ -11,6 +11,7 @@ import torch
 from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 
+from thaw import depthwise
 from thaw.depthwise import Convolution, Depthwise, convolve, quicken, same_padding
 
 NHWC = torch.channels_last
@@ -39,13 +40,13 @@ def gradients(layer: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("size", [1, 3, 6, 7, 12])
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("kernel", [4, 5, 7])
+@pytest.mark.parametrize("kernel", [3, 4, 5, 7])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("same", [False, True])
 def test_output_and_gradients_are_pytorchs(kernel: int, stride: int, size: int, same: bool, bias: bool) -> None:
     layer = layer_of(kernel, stride, same=same, bias=bias)
     quick = quickened(layer)
-    assert isinstance(quick, Depthwise)
+    assert isinstance(quick, Depthwise) == (kernel > 3 or stride > 1 or same)
     x = torch.randn(4, 6, size, size + 1).contiguous(memory_format=NHWC)
     for found, expected in zip(gradients(quick, x), gradients(layer, x), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
@@ -57,6 +58,46 @@ def test_gradients_are_the_derivatives() -> None:
     inputs = [tensor.double().requires_grad_() for tensor in (x, weight, bias)]
     for pads in ((2, 2, 2, 2), (1, 2, 0, 3)):
         assert torch.autograd.gradcheck(lambda x, w, b, pads=pads: Convolution.apply(x, w, b, (2, 1), pads), inputs)
+
+
+@pytest.mark.parametrize("size", [3, 6, 12])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("same", [False, True])
+def test_under_autocast_only_what_is_handed_on_is_rounded(kernel: int, stride: int, size: int, same: bool) -> None:
+    """Numbers that bfloat16 holds go in, so sums in float32, rounded once, are what comes out; PyTorch's output to the bit."""
+    layer = layer_of(kernel, stride, same=same, bias=True)
+    for tensor in layer.parameters():
+        tensor.data = tensor.data.bfloat16().float()
+    quick, x = quickened(layer), torch.randn(4, 6, size, size).bfloat16().float().contiguous(memory_format=NHWC)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = quick(given := x.clone(memory_format=torch.preserve_format).requires_grad_())
+        assert out.dtype == torch.bfloat16 and torch.equal(out, layer(x))
+    pulled = torch.randn_like(out)
+    found = torch.autograd.grad(out, [given, *quick.parameters()], pulled)
+    layer.double()
+    exact = torch.autograd.grad(layer(wanted := x.double().requires_grad_()), [wanted, *layer.parameters()], pulled.double())
+    assert {tensor.dtype for tensor in found} == {torch.float32}
+    for one, expected in zip(found, exact, strict=True):
+        torch.testing.assert_close(one.double(), expected, rtol=2**-8, atol=1e-3 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize(("stride", "computed_in"), [(1, torch.bfloat16), (2, torch.float32)])
+def test_the_gradient_that_is_slow_in_bfloat16_is_computed_in_float32(
+    stride: int, computed_in: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, own = [], depthwise._gradients
+
+    def watched(grad: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, *others: object) -> object:
+        seen.append((others[-1][0], {grad.dtype, x.dtype, weight.dtype}))  # type: ignore[index]
+        return own(grad, x, weight, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(depthwise, "_gradients", watched)
+    layer, x = quickened(layer_of(5, stride)), torch.randn(2, 6, 8, 8, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        layer(x).float().square().sum().backward()
+    assert [dtypes for of_x, dtypes in seen if of_x] == [{computed_in}]
+    assert {dtype for of_x, dtypes in seen if not of_x for dtype in dtypes} == {torch.bfloat16}
 
 
 @pytest.mark.parametrize("size", range(3, 13))

@@ -8,11 +8,10 @@ import torch
 from torch import nn
 from torch._subclasses import FakeTensorMode
 
-from thaw import devices
 from thaw.activations import Store
 from thaw.averaging import Average
 from thaw.backbones import Network
-from thaw.devices import autocast, find_device, placed, precision_of, sent
+from thaw.devices import Precision, autocast, find_device, placed, precision_of, sent
 from thaw.inputs import Material, Recomputed, Views
 from thaw.objective import Objective, draw_mix, l2sp_penalty
 from thaw.params import L2SP
@@ -39,7 +38,6 @@ def material_on(device: torch.device, labels: torch.Tensor) -> Material:
 
 @pytest.fixture
 def bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "precision_of", lambda device: "bfloat16" if device.type == "cuda" else "float32")
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)  # needs a driver
     monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
@@ -57,7 +55,7 @@ def test_everything_that_a_step_needs_lies_on_the_networks_device(images_on: tor
         network.train()
         x, wanted = inputs.batch(np.arange(4), 1), sent(labels[:4], network.device)
         mix = draw_mix(0.2, 4, 0)
-        with autocast(network.device):
+        with autocast(network.device, precision_of(network.device)):
             loss = Objective(torch.ones(2), 0.1).loss(inputs.logits(mix.of(x)), wanted, mix)
         loss = loss + l2sp_penalty(network, start, L2SP(alpha=0.1, beta=0.1))  # its derivatives need a driver
         Average(network, 0.9, {name: tensor.cpu() for name, tensor in start.items()}).update(network)
@@ -68,16 +66,44 @@ def test_everything_that_a_step_needs_lies_on_the_networks_device(images_on: tor
 def test_steps_on_a_gpu_are_in_bfloat16_and_predictions_are_not() -> None:
     with FakeTensorMode():
         layer, x = nn.Linear(3, 2, device=CUDA), torch.ones(4, 3, device=CUDA)
-        with autocast(CUDA):
+        with autocast(CUDA, precision_of(CUDA)):
             assert layer(x).dtype == torch.bfloat16
         assert layer(x).dtype == torch.float32
 
 
-def test_on_a_cpu_nothing_is_rounded_and_nothing_moves() -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_products_on_a_cpu_are_rounded_where_that_was_asked_for(precision: Precision) -> None:
+    with autocast(CPU, precision):
+        assert nn.Linear(3, 2)(torch.ones(4, 3)).dtype == getattr(torch, precision)
+    assert nn.Linear(3, 2)(torch.ones(4, 3)).dtype == torch.float32
+    assert precision_of(CPU, precision) == precision
+
+
+@pytest.mark.parametrize(
+    ("able", "expected"),
+    [
+        ({"avx512_f": True}, "float32"),
+        ({"avx512_bf16": True}, "bfloat16"),
+        ({"amx_bf16": True, "avx512_bf16": False}, "bfloat16"),
+        ({}, "float32"),
+    ],
+)
+def test_a_cpu_that_multiplies_bfloat16_does(able: dict[str, bool], expected: Precision, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert precision_of(CPU) == expected
+    assert precision_of(CPU, "bfloat16") == "bfloat16" and precision_of(CPU, "float32") == "float32"
+
+
+def test_pytorch_says_of_this_cpu_what_linux_says() -> None:
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    if "flags" not in flags:
+        pytest.skip("needs Linux on x86")
+    assert precision_of(CPU) == ("bfloat16" if {"avx512_bf16", "amx_bf16"} & set(flags.split()) else "float32")
+
+
+def test_on_a_cpu_nothing_moves() -> None:
     x = torch.ones(4, 3)
-    with autocast(CPU):
-        assert nn.Linear(3, 2)(x).dtype == torch.float32
-    assert precision_of(CPU) == "float32" and sent(x, CPU) is x
+    assert sent(x, CPU) is x
     view = torch.zeros((1, 1, 2, 2), dtype=torch.uint8)
     assert placed(view, CPU, turned=True) is view
 

@@ -1,5 +1,6 @@
 """The training loop: what is frozen stays, what is killed goes on to the same bits, what is best is restored."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from tiny import BLOCKS, QUIET, phase, tiny_material, tiny_network
 
 from thaw.backbones import Network
 from thaw.checkpoints import Training, read_progress
+from thaw.devices import Precision
 from thaw.errors import InputError
 from thaw.finetune import Observer, Regime, batches, choose_alpha, plateaued, train
 from thaw.inputs import Views, predict
@@ -28,11 +30,16 @@ PLAIN = Regime(16, (), 64, "auc")
 
 
 def run(
-    folder: Path, phases: list[Any] = PHASES, observer: Observer = QUIET, norm: str = "frozen_eval", seed: int = 3
+    folder: Path,
+    phases: list[Any] = PHASES,
+    observer: Observer = QUIET,
+    norm: str = "frozen_eval",
+    seed: int = 3,
+    precision: Precision = "float32",
 ) -> tuple[Network, Training]:
-    network = tiny_network()
+    network, regime = tiny_network(), replace(REGIME, precision=precision)
     resolved = resolve(network, BLOCKS, phases, norm, "s")
-    state = train(network, resolved, tiny_material(), REGIME, seed, folder / "state.safetensors", observer)
+    state = train(network, resolved, tiny_material(), regime, seed, folder / "state.safetensors", observer)
     return network, state
 
 
@@ -87,10 +94,22 @@ def test_the_same_call_gives_the_same_bits_and_another_seed_does_not(tmp_path: P
     assert not torch.equal(first.head.weight, other.head.weight)
 
 
-@pytest.mark.parametrize("killed_after", range(1, 7))
-def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path, killed_after: int) -> None:
+def test_steps_in_bfloat16_are_nearly_those_in_float32_and_leave_nothing_else_rounded(tmp_path: Path) -> None:
+    (rounded, state), (exact, expected) = (run(tmp_path / name, precision=name) for name in ("bfloat16", "float32"))
+    losses, wanted = ([row["train/loss"] for row in found.history] for found in (state, expected))
+    assert losses != wanted and losses == pytest.approx(wanted, abs=0.03)
+    assert {tensor.dtype for tensor in rounded.parameters()} == {torch.float32}
+    assert not torch.equal(rounded.head.weight, exact.head.weight)
+    assert not torch.equal(rounded.head.weight, rounded.head.weight.bfloat16().float())
+    material = tiny_material()
+    again = predict(rounded, material.view, material.val, material.recipe)
+    assert np.array_equal(again, state.val_logits.numpy()) and (torch.from_numpy(again).bfloat16() != torch.from_numpy(again)).any()
+
+
+@pytest.mark.parametrize(("killed_after", "precision"), [*((epoch, "float32") for epoch in range(1, 7)), (4, "bfloat16")])
+def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path, killed_after: int, precision: Precision) -> None:
     """Killed in every phase, at its end and inside it; dropout, moments and best tensors included."""
-    whole, state = run(tmp_path / "whole")
+    whole, state = run(tmp_path / "whole", precision=precision)
 
     class Killed(Exception):
         pass
@@ -100,10 +119,11 @@ def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path, killed_after
             raise Killed
 
     with pytest.raises(Killed):
-        run(tmp_path / "broken", observer=Observer(QUIET.advance, kill, QUIET.phase))
+        run(tmp_path / "broken", observer=Observer(QUIET.advance, kill, QUIET.phase), precision=precision)
     assert len(read_progress(tmp_path / "broken" / "state.safetensors")[0]) == killed_after
     trained: list[int] = []
-    resumed, again = run(tmp_path / "broken", observer=Observer(QUIET.advance, lambda row: trained.append(row["epoch"]), QUIET.phase))
+    watching = Observer(QUIET.advance, lambda row: trained.append(row["epoch"]), QUIET.phase)
+    resumed, again = run(tmp_path / "broken", observer=watching, precision=precision)
     assert trained == list(range(killed_after + 1, 7))  # finished epochs are not trained again
     assert again.history == state.history and again.best_epoch == state.best_epoch
     assert torch.equal(again.val_logits, state.val_logits)

@@ -131,7 +131,7 @@ def assemble(params: Params, identity: Identity, fraction: Fraction | None = Non
     recipe = asdict(backbone.recipe)
     regime = regime_of(params)
     dials = {"batch_size": regime.batch_size, "augment": list(regime.augment), "metric": regime.metric}
-    dials |= {"device": device.type, "precision": precision_of(device)}
+    dials |= {"device": device.type, "precision": regime.precision}
     dials |= {"keep_activations": regime.activations_mb > 0}  # how much of them lies in memory decides nothing
     if regime.activations_mb:
         dials |= {"engine": regime.engine}
@@ -187,8 +187,8 @@ def assemble(params: Params, identity: Identity, fraction: Fraction | None = Non
 
 def regime_of(params: Params) -> Regime:
     finetune = params.finetune
-    augment = tuple(finetune.augment)
-    return Regime(finetune.batch_size, augment, finetune.activations_mb, params.selection.metric, params.features.engine)
+    augment, precision = tuple(finetune.augment), precision_of(find_device(), finetune.precision)
+    return Regime(finetune.batch_size, augment, finetune.activations_mb, params.selection.metric, params.features.engine, precision)
 
 
 def probe_of(identity: Identity, fraction: Fraction | None) -> Path:

@@ -3,7 +3,10 @@
 oneDNN has quick code for the gradient of a depthwise kernel of up to three columns. For a wider one it takes the code of grouped
 convolutions, which multiplies sixteen channels with one another to keep sixteen products of 256. So the columns are done three at a time.
 Where the padding is not the same on both sides (TensorFlow's "same" with a stride), the gradient of what was padded is a view of it, where
-PyTorch makes a copy. On EfficientNet-Lite0 at 96 px a training step takes 5 to 10 % less (docs/LOG.md).
+PyTorch makes a copy. On EfficientNet-Lite0 at 96 px a training step takes 5 to 10 % less.
+
+In bfloat16 it has no quick code at all for the gradient of the input of a convolution with a stride, which takes twenty times as long as
+in float32. So that one is computed in float32; without it a step in bfloat16 would be the slower one (docs/LOG.md).
 """
 
 from typing import Any, TypeGuard
@@ -52,7 +55,9 @@ class Depthwise(nn.Conv2d):
         pads = self.pads(input)
         down, across = self.stride
         if input.is_cpu and torch.is_grad_enabled() and self.weight.requires_grad:
-            return Convolution.apply(input, self.weight, self.bias, (down, across), pads)  # type: ignore[return-value]
+            autocast = torch.is_autocast_enabled("cpu")  # which does not look into a function with gradients of its own
+            x, weight, bias = map(_lowered, (input, self.weight, self.bias)) if autocast else (input, self.weight, self.bias)
+            return Convolution.apply(x, weight, bias, (down, across), pads)  # type: ignore[return-value]
         return convolve(input, self.weight, self.bias, (down, across), pads)
 
     def pads(self, input: Float[torch.Tensor, "B C H W"]) -> Pads:
@@ -85,9 +90,10 @@ class Convolution(torch.autograd.Function):
         (grad,) = grads
         x, weight = ctx.saved_tensors
         (left, _, top, _), inside = ctx.pads, x.shape[2:] == ctx.size  # the convolution itself padded
-        padding, wide = (top, left) if inside else (0, 0), weight.shape[3] > QUICK
-        of_x, of_weight, _ = _gradients(grad, x, weight, ctx.stride, padding, (ctx.needs_input_grad[0], not wide, False))
-        if wide:
+        padding, of_x, of_weight = (top, left) if inside else (0, 0), None, None
+        if ctx.needs_input_grad[0]:
+            of_x = input_gradient(grad, x, weight, ctx.stride, padding)
+        if ctx.needs_input_grad[1]:
             of_weight = weight_gradient(grad, x, weight, ctx.stride, padding)
         if of_x is not None and not inside:
             of_x = of_x[:, :, top : top + ctx.size[0], left : left + ctx.size[1]]
@@ -107,6 +113,20 @@ def convolve(
     return functional.conv2d(x, weight, bias, stride, (pads[2], pads[0]), 1, len(weight))
 
 
+def input_gradient(
+    grad: Float[torch.Tensor, "B C h w"],
+    x: Float[torch.Tensor, "B C H W"],
+    weight: Float[torch.Tensor, "C 1 k l"],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+) -> Float[torch.Tensor, "B C H W"]:
+    """Of ``x``, of which only size and layout count; with a stride never in bfloat16."""
+    if grad.dtype == torch.bfloat16 and stride != (1, 1):
+        raised = _gradients(grad.float(), torch.empty_like(x, dtype=torch.float32), weight.float(), stride, padding, (True, False, False))
+        return raised[0].to(grad.dtype)  # type: ignore[union-attr]  # it was wanted
+    return _gradients(grad, x, weight, stride, padding, (True, False, False))[0]  # type: ignore[return-value]
+
+
 def weight_gradient(
     grad: Float[torch.Tensor, "B C h w"],
     x: Float[torch.Tensor, "B C H W"],
@@ -114,10 +134,12 @@ def weight_gradient(
     stride: tuple[int, int],
     padding: tuple[int, int],
 ) -> Float[torch.Tensor, "C 1 k l"]:
-    """Of the kernels, `QUICK` columns at a time: each meets the columns that it saw, as a convolution without padding.
+    """Of the kernels; of wide ones `QUICK` columns at a time: each meets the columns that it saw, as a convolution without padding.
 
     ``padding``: rows of zeros above ``x``, columns on its left; what is missing on the other sides is zero too.
     """
+    if weight.shape[3] <= QUICK:
+        return _gradients(grad, x, weight, stride, padding, (False, True, False))[1]  # type: ignore[return-value]
     top, left = padding
     below, right = (
         (out - 1) * step + kernel - before - size
@@ -146,17 +168,22 @@ def _gradients(
     return torch.ops.aten.convolution_backward(grad, x, weight, None, stride, padding, (1, 1), False, (0, 0), len(weight), wanted)
 
 
+def _lowered(tensor: torch.Tensor | None) -> torch.Tensor | None:
+    """What autocast makes of it on a CPU."""
+    return None if tensor is None else tensor.to(torch.get_autocast_dtype("cpu"))
+
+
 def _even(pads: Pads) -> bool:
     return pads[0] == pads[1] and pads[2] == pads[3]
 
 
 def _is_slow(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
-    """A depthwise convolution of a kind that this module knows, with a wide kernel or with padding that may be uneven."""
+    """A depthwise convolution of a kind that this module knows, with a wide kernel, a stride or padding that may be uneven."""
     if type(layer).__name__ not in ("Conv2d", "Conv2dSame") or not isinstance(layer, nn.Conv2d):
         return False
     single = layer.groups == layer.in_channels == layer.out_channels > 1
     plain = layer.dilation == (1, 1) and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-    return single and plain and (layer.kernel_size[1] > QUICK or _pads_like_tensorflow(layer))
+    return single and plain and (layer.kernel_size[1] > QUICK or layer.stride != (1, 1) or _pads_like_tensorflow(layer))
 
 
 def _pads_like_tensorflow(layer: nn.Module) -> bool:

@@ -25,7 +25,7 @@ from thaw.checkpoints import read_progress
 from thaw.closure import import_closure
 from thaw.deployed import FORMAT, RECORD, WEIGHTS, About, BlocksNetwork, Model, network_on
 from thaw.depthwise import quicken
-from thaw.devices import find_device, make_deterministic, placed, precision_of
+from thaw.devices import find_device, make_deterministic, placed
 from thaw.errors import InputError
 from thaw.files import read_json, sha256_of_file, write_with
 from thaw.finetune import choose_alpha, planned_images, state_of
@@ -171,6 +171,7 @@ def _settings(params: Params, choice: Choice) -> dict[str, Any]:
         return dials | fits[choice.strategy][0]
     strategy, finetune = params.strategies[choice.strategy], params.finetune
     dials |= {"batch_size": finetune.batch_size, "augment": list(finetune.augment), "keep_activations": finetune.activations_mb > 0}
+    dials |= {"precision": finetune.precision}
     if finetune.activations_mb:
         dials |= {"engine": params.features.engine}
     if strategy.start == "linear_probe":
@@ -273,7 +274,8 @@ def _fit_network(plan: Plan) -> Refitted:
         with progress("final", sum(planned_images(phases, len(material.train), regime.batch_size) for phases in plans)) as shown:
             shown.skip(sum(read_progress(file)[1] for file in files))
             trained = train_all(network, start, plans, material, regime, plan.seed, files, shown)
-    made = {"device": device.type, "precision": precision_of(device)}  # how, not what was asked for: a fit stands on another machine
+            shown.line(f"{trained.images:,} images seen in {trained.seconds:.1f} s")
+    made = {"device": device.type, "precision": regime.precision}  # how, not what was asked for: a fit stands on another machine
     metrics, extra = best_metrics(trained.state), made | trials_told(tried, trained) | frozen_told(trained.state)
     if strategy.interpolate:
         alpha, figures, rows = choose_alpha(network, start, strategy.interpolate, material, regime.metric)

@@ -16,7 +16,7 @@ from thaw.averaging import Average, State, interpolated
 from thaw.backbones import Network
 from thaw.checkpoints import Training, load_training, restore_optimiser, save_training
 from thaw.depthwise import quicken
-from thaw.devices import autocast, sent
+from thaw.devices import Precision, autocast, sent
 from thaw.engines import Name
 from thaw.errors import InputError
 from thaw.inputs import Kept, Material, Views, inputs_of, predict, steps_per_epoch
@@ -37,6 +37,7 @@ class Regime:
     activations_mb: int  # memory for activations of frozen blocks; 0: recompute them
     metric: str  # "auc" | "log_loss": what best on validation means
     engine: Name = "auto"  # for what is frozen, where its activations are kept
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def train(
                 set_step(optimiser, settings.optimiser, settings.schedule, step, total, settings.warmup, settings.div)
                 x, labels = inputs.batch(rows, overall), sent(material.labels[rows], network.device)
                 mix = draw_mix(mixup, len(rows), derive_seed(seed, "mixup", overall, step)) if mixup else None
-                with autocast(network.device):
+                with autocast(network.device, regime.precision):
                     loss = objective.loss(inputs.logits(x if mix is None else mix.of(x)), labels, mix)
                 losses.append(loss.detach())
                 if network.device.type == "cpu" and not math.isfinite(loss.item()):  # a GPU would be waited for

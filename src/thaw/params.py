@@ -126,6 +126,7 @@ class Finetune(Block):
     batch_size: int = Field(ge=2, le=1024)
     augment: list[Transform]
     activations_mb: int = Field(ge=0, le=1_000_000)
+    precision: Literal["auto", "float32", "bfloat16"]
     seed: Seed
 
     @field_validator("augment")

@@ -82,7 +82,7 @@ def sweep(
             network.train()
             x, labels = inputs.batch(rows, epoch), sent(material.labels[rows], network.device)
             mix = draw_mix(mixup, len(rows), derive_seed(seed, "mixup", epoch, step)) if mixup else None
-            with autocast(network.device):
+            with autocast(network.device, regime.precision):
                 loss = objective.loss(inputs.logits(x if mix is None else mix.of(x)), labels, mix)
             losses.append(loss.item() if math.isfinite(loss.item()) else math.inf)
             average = BETA * average + (1 - BETA) * losses[-1]

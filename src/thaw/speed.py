@@ -25,6 +25,7 @@ def measure_speed(params: Params, classes: int, seconds: float = SECONDS) -> Spe
 
     from thaw.backbones import Network, backbone_of
     from thaw.depthwise import quicken
+    from thaw.devices import autocast, find_device, precision_of
     from thaw.engines import engine_for
     from thaw.features import Frozen
 
@@ -40,9 +41,13 @@ def measure_speed(params: Params, classes: int, seconds: float = SECONDS) -> Spe
     pixels = torch.zeros(many, 3, side, side).contiguous(memory_format=torch.channels_last)
     labels = torch.arange(many) % classes
 
+    precision = precision_of(find_device(), params.finetune.precision)
+
     def step() -> None:
+        with autocast(pixels.device, precision):
+            loss = torch.nn.functional.cross_entropy(network.train()(pixels), labels)
         optimiser.zero_grad()
-        torch.nn.functional.cross_entropy(network.train()(pixels), labels).backward()
+        loss.backward()
         optimiser.step()
 
     return Speed(typical(lambda: extractor(views), seconds) / len(views), typical(step, seconds) / many)

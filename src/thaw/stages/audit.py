@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 
 from thaw.appearance import appearance_of
-from thaw.errors import exit_with_one_line
 from thaw.files import write_json
 from thaw.index import read_dataset, read_index
 from thaw.leakage import Cut, Seen, audit
 from thaw.params import read_params
 from thaw.splits import read_splits
+from thaw.startup import run_stage
 
 
 def main() -> None:
@@ -29,4 +29,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    exit_with_one_line(main)
+    run_stage(main)

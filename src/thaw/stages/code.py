@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from thaw.checksums import LISTS, checksums, listed_stages
-from thaw.errors import exit_with_one_line
 from thaw.files import write_text
 from thaw.installed import check_code
+from thaw.startup import run_stage
 
 
 def main() -> None:
@@ -15,4 +15,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    exit_with_one_line(main)
+    run_stage(main)

@@ -11,7 +11,6 @@ from pathlib import Path
 import pandas as pd
 
 from thaw import breakdown, claims, contrasts, leaderboard, learning, mismatch, questions, shift, summary
-from thaw.errors import exit_with_one_line
 from thaw.files import write_json, write_with
 from thaw.index import Dataset
 from thaw.leaderboard import Candidate, Scored
@@ -20,6 +19,7 @@ from thaw.params import Params, read_params
 from thaw.runs import CONTROLS, RUNS, Identity
 from thaw.samples import Design, Images, read_design, read_fold, samples
 from thaw.stage_names import kind_of, stage_of
+from thaw.startup import run_stage
 
 REPORTS = Path("reports")
 
@@ -117,4 +117,4 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    exit_with_one_line(main)
+    run_stage(main)

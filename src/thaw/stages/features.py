@@ -10,13 +10,14 @@ import numpy as np
 
 from thaw.allocator import keep_freed_memory
 from thaw.backbones import backbone_of
-from thaw.errors import InputError, exit_with_one_line, nearest
+from thaw.errors import InputError, nearest
 from thaw.features import Extracted, extract
 from thaw.files import whole, write_json
 from thaw.params import read_params
 from thaw.progress import progress
 from thaw.provenance import cost_of
 from thaw.runs import COSTS
+from thaw.startup import run_stage
 from thaw.views import evaluation_view
 
 
@@ -71,4 +72,4 @@ def write_features(
 
 
 if __name__ == "__main__":
-    exit_with_one_line(main, *sys.argv[1:])
+    run_stage(main, *sys.argv[1:])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from thaw.errors import InputError, exit_with_one_line
+from thaw.errors import InputError
 from thaw.feasible import check_enough
 from thaw.files import sha256_of_file
 from thaw.images import BadImage, measure
@@ -16,6 +16,7 @@ from thaw.index import Dataset, write_dataset, write_index
 from thaw.params import read_params
 from thaw.progress import Progress, progress
 from thaw.sources import check_path, fetch_source, with_groups
+from thaw.startup import run_stage
 
 RAW = Path("data/raw")
 
@@ -101,4 +102,4 @@ def in_a_line(path: str) -> str:
 
 
 if __name__ == "__main__":
-    exit_with_one_line(main)
+    run_stage(main)

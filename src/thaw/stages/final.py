@@ -9,12 +9,12 @@ import pandas as pd
 
 from thaw.allocator import keep_freed_memory
 from thaw.deployed import CARD, MODEL, ONNX, WEIGHTS, Model, write_about
-from thaw.errors import exit_with_one_line
 from thaw.export import IMAGES, TOLERANCE, check_parity, export
 from thaw.files import read_json, sha256_of_file, write_text
 from thaw.final_model import choose, describe, fit, plan_of, standing, write_fit
 from thaw.model_card import Evidence, Refit, card
 from thaw.params import NONE, Params, read_params
+from thaw.startup import run_stage
 
 FOLDER, REPORTS = Path("models/final"), Path("reports")
 
@@ -56,4 +56,4 @@ def evidence(params: Params) -> Evidence:
 
 
 if __name__ == "__main__":
-    exit_with_one_line(main)
+    run_stage(main)

@@ -2,8 +2,7 @@
 
 import sys
 
-from thaw.errors import exit_with_one_line
-from thaw.startup import uncollected
+from thaw.startup import run_stage, uncollected
 
 
 def main(backbone: str, strategy: str, fold: str) -> None:
@@ -15,4 +14,4 @@ def main(backbone: str, strategy: str, fold: str) -> None:
 
 
 if __name__ == "__main__":
-    exit_with_one_line(main, *sys.argv[1:])
+    run_stage(main, *sys.argv[1:])

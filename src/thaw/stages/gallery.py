@@ -17,7 +17,7 @@ from jaxtyping import Float, UInt8
 from safetensors.torch import load_file
 
 from thaw.backbones import Network, backbone_of
-from thaw.errors import InputError, exit_with_one_line
+from thaw.errors import InputError
 from thaw.explain import class_activation, enlarged
 from thaw.files import read_json, write_json, write_with
 from thaw.gallery import SIDE, Mistake, as_seen, mistakes, overlaid, png, ranked, whole, worst
@@ -26,6 +26,7 @@ from thaw.params import Backbone, read_params
 from thaw.runs import Identity, Record, read_predictions, read_record
 from thaw.splits import NOWHERE, TEST, read_splits
 from thaw.stage_names import stage_of
+from thaw.startup import run_stage
 from thaw.views import Recipe, evaluation_view, normalise
 
 GALLERY = Path("data/gallery")
@@ -224,4 +225,4 @@ def write_png(name: str, picture: UInt8[np.ndarray, "S S 3"]) -> str:
 
 
 if __name__ == "__main__":
-    exit_with_one_line(main)
+    run_stage(main)

@@ -2,11 +2,11 @@
 
 import sys
 
-from thaw.errors import exit_with_one_line
 from thaw.head_runs import fit_and_write, prepare, strategies
 from thaw.params import read_params
 from thaw.progress import progress
 from thaw.runs import CONTROLS, HEADS
+from thaw.startup import run_stage
 
 
 def main(backbone: str) -> None:
@@ -24,4 +24,4 @@ def main(backbone: str) -> None:
 
 
 if __name__ == "__main__":
-    exit_with_one_line(main, *sys.argv[1:])
+    run_stage(main, *sys.argv[1:])

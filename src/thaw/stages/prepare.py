@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from thaw.errors import InputError, exit_with_one_line
+from thaw.errors import InputError
 from thaw.files import whole
 from thaw.images import BadImage, decode_square
 from thaw.index import read_index
 from thaw.params import read_params
 from thaw.progress import progress
+from thaw.startup import run_stage
 
 RAW = Path("data/raw")
 
@@ -34,4 +35,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    exit_with_one_line(main)
+    run_stage(main)

@@ -1,8 +1,8 @@
 """Stage `report`: results -> reports/report.md, reports/report.html, reports/figures/."""
 
-from thaw.errors import exit_with_one_line
 from thaw.params import read_params
 from thaw.reporting.build import build
+from thaw.startup import run_stage
 
 
 def main() -> None:
@@ -12,4 +12,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    exit_with_one_line(main)
+    run_stage(main)

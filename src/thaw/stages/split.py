@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from thaw.errors import exit_with_one_line
 from thaw.folding import given_split, leave_domains_out, make_splits
 from thaw.index import labels_of, read_dataset, read_index
 from thaw.params import Split, read_params
 from thaw.splits import write_splits
+from thaw.startup import run_stage
 
 
 def main() -> None:
@@ -42,4 +42,4 @@ def _folds(count: int) -> str:
 
 
 if __name__ == "__main__":
-    exit_with_one_line(main)
+    run_stage(main)

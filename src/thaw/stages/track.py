@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from thaw.errors import exit_with_one_line
 from thaw.files import read_json
 from thaw.params import read_params
+from thaw.startup import run_stage
 from thaw.tracking import StoreAway, find_store, track
 
 DATASET = Path("data/dataset.json")
@@ -28,4 +28,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    exit_with_one_line(main)
+    run_stage(main)
