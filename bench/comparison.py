@@ -20,6 +20,7 @@ from typing import Any
 from bench.plain_scripts import Cost, costs
 from bench.processes import Repro, python_module, repro
 from bench.results import Row, Section, Target, at_least, at_most, ratio, write_section
+from thaw.devices import find_device, precision_of
 from thaw.files import read_json
 from thaw.params import read_params
 from thaw.runs import CONTROLS, COSTS, HEADS
@@ -37,18 +38,17 @@ SHARED = ("code", "fetch", "prepare", "split")
 """Stages that the strategies alone need as well."""
 ABOUT = (
     "Measured: one `dvc repro` of a fresh project with {dials}, in a temporary folder with DVC's cache and MLflow's store of its own; "
-    "a stage lasts from DVC's announcement of it to the next, so that keeping what it made is in it. Seconds inside training or "
-    "extraction are those that the cells, the heads and the features write into costs, and those that the final model says it took to "
-    "train; the learning curve's heads, the audit, the evaluation and all predictions on test images count as outside. The start "
-    "of a cell is the time from starting its process to its first batch, in a "
-    "process that ends there. The plain scripts are measured in part and multiplied: of each fine-tuned strategy one cell is run, of "
-    "each of its phases one epoch at most ({steps}), and one pass over validation, which are multiplied by the phases' steps, by the "
-    "epochs and by the folds; features of the first images are multiplied up to all of them, and the linear probe of one fold "
-    "(scikit-learn, every C) to all folds. They open every image with Pillow in a DataLoader with two workers, keep PyTorch's own "
-    "memory format in float32, and run the frozen backbone in every epoch of a head-only phase. Predictions on test images, the other "
-    "heads and the start of their processes are not counted for the scripts. They run after `dvc repro`, not in turns with it, so the "
-    "machine should be otherwise idle. The strategies alone, of dvc repro, are its stages code, fetch, prepare, split, features and "
-    "finetune, and the fits of the linear probe."
+    "training steps are in {precision}; a stage lasts from DVC's announcement of it to the next, so that keeping what it made is in it. "
+    "Seconds inside training or extraction are those that the cells, the heads and the features write into costs, and those that the "
+    "final model says it took to train; the learning curve, the audit, the evaluation and all predictions on test images count as "
+    "outside. The start of a cell is the time from starting its process to its first batch, in a process that ends there. The plain "
+    "scripts are measured in part and multiplied: of each fine-tuned strategy one cell is run, of each of its phases one epoch at most "
+    "({steps}), and one pass over validation, which are multiplied by the phases' steps, by the epochs and by the folds; features of the "
+    "first images are multiplied up to all of them, and the linear probe of one fold (scikit-learn, every C) to all folds. They open "
+    "every image with Pillow in a DataLoader with two workers, keep PyTorch's own memory format in float32, and run the frozen backbone "
+    "in every epoch of a head-only phase. Predictions on test images, the other heads and the start of their processes are not counted "
+    "for the scripts. They run after `dvc repro`, not in turns with it, so the machine should be otherwise idle. The strategies alone, of"
+    " dvc repro, are its stages code, fetch, prepare, split, features and finetune, and the fits of the linear probe."
 )
 
 
@@ -98,6 +98,7 @@ def main() -> None:
             found = section(ran, starts(folder, dials.starts), scripts(folder, dials.steps), ABOUT)
     words = {
         "dials": "the dials of `thaw tour`" if dials.tour else "the default dials",
+        "precision": precision_of(find_device(), read_params().finetune.precision),
         "steps": "whole" if dials.steps is None else f"{dials.steps} steps",
     }
     write_section("comparison", described(found, words))

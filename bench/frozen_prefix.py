@@ -20,6 +20,7 @@ from bench.results import Row, Section, at_most, ratio, write_section
 from thaw.allocator import keep_freed_memory
 from thaw.backbones import ordered_blocks
 from thaw.cells import Cell, assemble
+from thaw.devices import find_device, precision_of
 from thaw.finetune import Observer, train
 from thaw.inputs import Material
 from thaw.params import Phase, read_params
@@ -93,12 +94,14 @@ def section_of(rounds: list[Round], epochs: int, images: int) -> Section:
         if epochs > 1:
             rows.append(Row(way, [median(one[way][1:]) for one in rounds], images, f"median of the {epochs - 1} epochs after the first"))
     ratios = [ratio(rows, row.name, FULL, f"{row.name}, to an epoch of full") for row in rows[1:]]
+    precision = precision_of(find_device(), read_params().finetune.precision)
     later = next((one for one in ratios if one.of == "kept"), None)
     return Section(
         title="Epochs with frozen blocks, whose activations are kept",
         about=(
             f"The first phase of strategy gradual, in which the head alone trains, beside an epoch of full in the same round and process; "
-            f"{images} training images, an eighth as many to validate, validation included."
+            f"{images} training images, an eighth as many to validate, validation included. Steps are in {precision}, and frozen blocks in "
+            "float32 where their output is kept."
         ),
         rounds=len(rounds),
         rows=rows,

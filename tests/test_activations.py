@@ -71,6 +71,15 @@ def test_kept_activations_train_as_recomputed_ones(tmp_path: Path, family: str, 
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_in_bfloat16_kept_activations_train_nearly_as_recomputed_ones(tmp_path: Path, family: str) -> None:
+    """Frozen blocks are rounded where they are part of the step, and not where their output is kept."""
+    regimes = {mb: Regime(8, ("dihedral",), mb, "log_loss", precision="bfloat16") for mb in (64, 0)}
+    kept, recomputed = (run(tmp_path / str(mb), family, probe("last_block"), regime=regime) for mb, regime in regimes.items())
+    first, other = (one[1].history[0]["train/loss"] for one in (kept, recomputed))
+    assert first == pytest.approx(other, rel=0.05)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_an_engine_below_the_cut_gives_what_pytorch_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str) -> None:
     """To a few roundings; two trainings from it drift further apart where AdamW turns a gradient of nothing into a step."""
     images, settings, found = material(), probe("last_block").phases[0], []

@@ -64,7 +64,9 @@ def test_the_section_of_the_comparison_says_what_was_measured_and_what_multiplie
 
 
 def test_words_of_the_comparison_are_all_filled() -> None:
-    found = comparison.described(comparison.section(None, [], {}, comparison.ABOUT), {"dials": "the dials", "steps": "whole"})
+    found = comparison.described(
+        comparison.section(None, [], {}, comparison.ABOUT), {"dials": "the dials", "steps": "whole", "precision": "float32"}
+    )
     assert "the dials" in found.about and "{" not in found.about
 
 

@@ -11,10 +11,11 @@ from torch._subclasses import FakeTensorMode
 from thaw.activations import Store
 from thaw.averaging import Average
 from thaw.backbones import Network
+from thaw.cells import regime_of
 from thaw.devices import Precision, autocast, find_device, placed, precision_of, sent
 from thaw.inputs import Material, Recomputed, Views
 from thaw.objective import Objective, draw_mix, l2sp_penalty
-from thaw.params import L2SP
+from thaw.params import L2SP, read_params
 from thaw.views import Recipe
 
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
@@ -99,6 +100,16 @@ def test_pytorch_says_of_this_cpu_what_linux_says() -> None:
     if "flags" not in flags:
         pytest.skip("needs Linux on x86")
     assert precision_of(CPU) == ("bfloat16" if {"avx512_bf16", "amx_bf16"} & set(flags.split()) else "float32")
+
+
+@pytest.mark.parametrize(("able", "expected"), [(True, "bfloat16"), (False, "float32")])
+def test_a_training_asks_the_device_that_it_is_on(able: bool, expected: Precision, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": able})
+    params = read_params(Path(__file__).parents[1] / "params.yaml")
+    assert params.finetune.precision == "auto" and regime_of(params).precision == expected
+    asked = params.model_copy(update={"finetune": params.finetune.model_copy(update={"precision": "float32"})})
+    assert regime_of(asked).precision == "float32"
 
 
 def test_on_a_cpu_nothing_moves() -> None:

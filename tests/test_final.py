@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,10 @@ from thaw.runs import Identity, read_record
 from thaw.splits import TEST, TRAIN, VAL, read_splits
 from thaw.stages import final
 from thaw.tour import set_dials
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # bench/ is no part of the package
+
+from bench.comparison import FINAL
 
 FILES = {"model.safetensors", "model.json", "model.onnx", "record.json", "MODEL_CARD.md"}
 FOLDER = Path("models/final")
@@ -112,17 +117,31 @@ def test_a_folder_of_which_a_part_was_lost_is_fitted_again_to_the_same_bytes(pro
     assert {name: (FOLDER / name).read_bytes() for name in FILES} == files
 
 
-def test_a_trained_strategy_starts_from_the_probe_on_the_same_rows(project: Path) -> None:
+def test_a_trained_strategy_starts_from_the_probe_on_the_same_rows(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """At such rates nothing moves, so the network is its start: the very head of the probe's model, on the encoder as it was."""
     probe = load_file(FOLDER / "model.safetensors")
     set_dials(Path("params.yaml"), {"final.strategy": "lp_ft", "strategies.lp_ft.phases.0.rates": {"*": 1.0e-30}})
     final.main()
     record, tensors = read_record(FOLDER), load_file(FOLDER / "model.safetensors")
     assert (record.strategy, record.kind, len(record.history)) == ("lp_ft", "finetune", 1)
+    (seconds,) = (float(said.group(1)) for line in capsys.readouterr().out.splitlines() if (said := FINAL.match(line)))
+    assert seconds > 0  # which the benchmark of a whole comparison reads
     assert tensors.keys() == probe.keys()
     for name in ("head.weight", "head.bias", "backbone.conv_stem.weight"):
         torch.testing.assert_close(tensors[name], probe[name], rtol=0, atol=1e-25)
     assert not list(Path(".thaw/resume").glob("*/*"))
+
+
+def test_another_precision_is_another_fit_and_the_record_names_what_was_used(project: Path) -> None:
+    made = {}
+    for precision in ("float32", "bfloat16"):
+        set_dials(Path("params.yaml"), {"final.strategy": "lp_ft", "finetune.precision": precision})
+        final.main()
+        record = read_record(FOLDER)
+        assert record.choices["precision"] == precision
+        made[precision] = (record.record_id, load_file(FOLDER / "model.safetensors")["head.weight"])
+    (one, rounded), (other, exact) = made["bfloat16"], made["float32"]
+    assert one != other and not torch.equal(rounded, exact)
 
 
 def test_a_network_from_random_numbers_is_no_pretrained_one(project: Path) -> None:

@@ -16,7 +16,7 @@ from thaw.errors import InputError
 from thaw.finetune import Observer, Regime, batches, choose_alpha, plateaued, train
 from thaw.inputs import Views, predict
 from thaw.metrics import validation_figures
-from thaw.params import Phase, Stop
+from thaw.params import L2SP, Phase, Stop
 from thaw.strategies import resolve
 
 PHASES = [
@@ -92,6 +92,23 @@ def test_the_same_call_gives_the_same_bits_and_another_seed_does_not(tmp_path: P
     assert state.history == again.history
     assert all(torch.equal(tensor, second.state_dict()[name]) for name, tensor in first.state_dict().items())
     assert not torch.equal(first.head.weight, other.head.weight)
+
+
+@pytest.mark.parametrize(
+    "dial",
+    [
+        {"mixup": 0.4},
+        {"label_smoothing": 0.1},
+        {"ema": 0.9},
+        {"clip": 0.5},
+        {"l2sp": L2SP(alpha=0.1, beta=0.1)},
+        {"class_weights": "balanced"},
+    ],
+)
+def test_every_dial_of_the_loss_works_in_bfloat16(tmp_path: Path, dial: dict[str, Any]) -> None:
+    with_dial = [phase("all", 2, {"*": 0.02}).model_copy(update=dial)]
+    found, expected = ([row["train/loss"] for row in run(tmp_path / p, with_dial, precision=p)[1].history] for p in ("bfloat16", "float32"))
+    assert found != expected and found == pytest.approx(expected, abs=0.03)
 
 
 def test_steps_in_bfloat16_are_nearly_those_in_float32_and_leave_nothing_else_rounded(tmp_path: Path) -> None:

@@ -108,6 +108,13 @@ def test_the_network_is_given_back_to_the_bit() -> None:
         assert all(tensor.grad is None for tensor in network.parameters())
 
 
+def test_its_layers_are_those_of_training() -> None:
+    network = tiny_network()
+    network.backbone.drop = torch.nn.ReLU6(inplace=True)  # which training exchanges
+    sweep(network, resolved(), tiny_material(), REGIME, 3, LOWEST, HIGHEST, 2)
+    assert not network.backbone.drop.inplace
+
+
 def test_only_training_images_are_seen(swept: Sweep) -> None:
     material = tiny_material()
     view, labels = material.view.clone(), material.labels.clone()

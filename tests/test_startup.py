@@ -67,6 +67,18 @@ def test_a_stage_that_fails_ends_as_python_does(fails: str, status: int, said: s
     assert done.returncode == status and said in done.stderr and (said or not done.stderr)
 
 
+def test_a_stage_inside_another_program_leaves_its_end_alone() -> None:
+    program = "from thaw.startup import run_stage\ndef stage():\n    print('made it')\nrun_stage(stage)\nraise SystemExit(3)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (3, "made it\n")
+
+
+def test_a_stage_without_an_output_ends_quietly() -> None:
+    program = "import sys\nsys.stdout = sys.stderr = None\n" + WORKS.replace("print", "str")
+    done = subprocess.run([sys.executable, "-c", program, "unseen"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_words_that_cannot_be_written_are_an_error() -> None:
     with Path("/dev/full").open("w") as full:

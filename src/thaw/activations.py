@@ -2,7 +2,8 @@
 
 The network is cut in front of the lowest block that changes. What the frozen blocks give is kept in memory up to a limit, beyond it in a
 memory-mapped file. Activations and logits equal those of recomputing up to rounding, since batches of another size, and engines, sum in
-another order. They are the same bits from run to run and after a resume: what is computed with what depends on (seed, epoch, ids) alone.
+another order. (Recomputed in a step in bfloat16 they would be rounded to it, which they are not where they are kept.) They are the same
+bits from run to run and after a resume: what is computed with what depends on (seed, epoch, ids) alone.
 """
 
 import tempfile

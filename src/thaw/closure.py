@@ -6,7 +6,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 OBSERVERS = frozenset({"thaw.tracking", "thaw.progress", "thaw.allocator", "thaw.provenance", "thaw.startup"})
-"""They are told of results and cannot change one: what shows, logs, measures, or hastens the start. Left out, so that
+"""They are told of results and cannot change one: what shows, logs, measures, or hastens a start or an end. Left out, so that
 editing them retrains nothing."""
 PARSER = "thaw.params"
 """Has no defaults: what it hands out are values of params.yaml, which DVC compares by itself. Left out for the same reason."""

@@ -54,7 +54,7 @@ class Depthwise(nn.Conv2d):
     def forward(self, input: Float[torch.Tensor, "B C H W"]) -> Float[torch.Tensor, "B C h w"]:
         pads = self.pads(input)
         down, across = self.stride
-        if input.is_cpu and torch.is_grad_enabled() and self.weight.requires_grad:
+        if input.is_cpu and torch.is_grad_enabled() and (self.weight.requires_grad or input.requires_grad):
             autocast = torch.is_autocast_enabled("cpu")  # which does not look into a function with gradients of its own
             x, weight, bias = map(_lowered, (input, self.weight, self.bias)) if autocast else (input, self.weight, self.bias)
             return Convolution.apply(x, weight, bias, (down, across), pads)  # type: ignore[return-value]

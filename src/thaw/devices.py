@@ -1,8 +1,9 @@
 """Where tensors live: on a GPU where PyTorch sees one (``CUDA_VISIBLE_DEVICES=`` hides it), else on the CPU; and in which precision.
 
-Where the hardware multiplies bfloat16, steps run under autocast to it: products are of numbers rounded to 8 bits, while sums, weights,
-their updates and all predictions are float32. On a GPU, images lie there as bytes if they fit, and nothing in a step waits for it. A record
-names device and precision, since both decide bits. What concerns a GPU was written without one at hand: its speed is not measured.
+Where the hardware multiplies bfloat16, steps run under autocast to it: what layers hand on, and gradients on their way back, are rounded to
+8 bits. Sums within a product, the loss, weights, their updates and all predictions are float32. On a GPU, images lie there as bytes if they
+fit, and nothing in a step waits for it. A record names device and precision, since both decide bits. What concerns a GPU was written
+without one at hand: its speed is not measured.
 """
 
 import os
@@ -31,11 +32,14 @@ def make_deterministic(device: torch.device) -> None:
 
 
 Precision = Literal["float32", "bfloat16"]
-"""Of a training step's products."""
+"""Of what the layers of a training step hand on."""
 
 
 def precision_of(device: torch.device, asked: Literal["auto", "float32", "bfloat16"] = "auto") -> Precision:
-    """What was ``asked`` for; ``auto``: bfloat16 where the device multiplies it by itself, which is twice as fast, else float32."""
+    """What was ``asked`` for; ``auto``: bfloat16 where the device multiplies it by itself, which is faster, else float32.
+
+    Of CPUs those with AVX-512 BF16 or AMX do; oneDNN's quick code for ARM's is not made use of.
+    """
     if asked != "auto":
         return asked
     if device.type == "cuda":

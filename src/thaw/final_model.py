@@ -269,7 +269,8 @@ def _fit_network(plan: Plan) -> Refitted:
         plan.val,
         backbone.recipe,
     )
-    with sole_owner(plan.record.record_id) as folder:
+    # The record's name holds the precision that was asked for; what a kill leaves is of one device and precision.
+    with sole_owner(f"{plan.record.record_id}-{device.type}-{regime.precision}") as folder:
         start, files = state_of(network), [folder / f"state-{number}.safetensors" for number in range(len(plans))]
         with progress("final", sum(planned_images(phases, len(material.train), regime.batch_size) for phases in plans)) as shown:
             shown.skip(sum(read_progress(file)[1] for file in files))

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 
 from thaw.backbones import Network
+from thaw.depthwise import quicken
 from thaw.devices import autocast, find_device, make_deterministic, sent
 from thaw.errors import InputError, nearest
 from thaw.files import write_with
@@ -70,6 +71,7 @@ def sweep(
     """
     settings, images, top = phase.settings, len(material.train), highest_rate(phase)
     rates, losses, smoothed, average = np.geomspace(lowest, highest, steps), [], [], 0.0
+    quicken(network)
     with untouched(network):
         start = state_of(network)
         apply_freeze(network, phase)

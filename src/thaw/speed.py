@@ -25,7 +25,7 @@ def measure_speed(params: Params, classes: int, seconds: float = SECONDS) -> Spe
 
     from thaw.backbones import Network, backbone_of
     from thaw.depthwise import quicken
-    from thaw.devices import autocast, find_device, precision_of
+    from thaw.devices import autocast, precision_of
     from thaw.engines import engine_for
     from thaw.features import Frozen
 
@@ -41,7 +41,7 @@ def measure_speed(params: Params, classes: int, seconds: float = SECONDS) -> Spe
     pixels = torch.zeros(many, 3, side, side).contiguous(memory_format=torch.channels_last)
     labels = torch.arange(many) % classes
 
-    precision = precision_of(find_device(), params.finetune.precision)
+    precision = precision_of(pixels.device, params.finetune.precision)
 
     def step() -> None:
         with autocast(pixels.device, precision):

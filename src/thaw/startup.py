@@ -27,15 +27,18 @@ def run_stage(main: Callable[..., None], *args: str) -> None:
 
     Python takes modules and objects apart one by one before it ends, a second or two after an import of torch; the system frees them at
     once. So where all went well, the process ends as soon as threads have been joined, what ``main`` registered for the end has run and
-    everything is written. What libraries registered while the program's top imported them is left out: it frees what is freed anyway.
+    everything is written. What libraries registered while the program's top imported them is left out, so a library that leaves files
+    behind is to be imported by ``main``. If ``main`` is not the program's own, the process is somebody else's and ends as they like.
     """
     well = False
 
     def end() -> None:
-        if well:
-            sys.stdout.flush()  # if one of them cannot be written, the rest is left to Python, which fails for it
-            sys.stderr.flush()
-            os._exit(0)
+        if not well or getattr(sys.modules["__main__"], "main", None) is not main:
+            return
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # it was closed before the start
+                stream.flush()  # if it cannot be written, the rest is left to Python, which fails for it
+        os._exit(0)
 
     atexit.register(end)  # the last to be registered is the first to run
     exit_with_one_line(main, *args)
