@@ -1,7 +1,9 @@
 import gc
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,8 +49,15 @@ run_stage(main, *sys.argv[1:])
 """
 
 
+def ended(program: str, *words: str, stdout: Any = subprocess.PIPE) -> "subprocess.CompletedProcess[str]":
+    """With output that is buffered, as into a file or pipe of one's own."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-c", program, *words]
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60, env=env)
+
+
 def test_a_stage_ends_when_everything_is_written_and_takes_nothing_apart() -> None:
-    done = subprocess.run([sys.executable, "-c", WORKS, "made", "it"], capture_output=True, text=True, timeout=60)
+    done = ended(WORKS, "made", "it")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == ["made it", "thread joined", "registered"]
 
@@ -63,26 +72,25 @@ def test_a_stage_ends_when_everything_is_written_and_takes_nothing_apart() -> No
 )
 def test_a_stage_that_fails_ends_as_python_does(fails: str, status: int, said: str) -> None:
     program = f"from thaw.errors import InputError\nfrom thaw.startup import run_stage\ndef main():\n    {fails}\nrun_stage(main)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = ended(program)
     assert done.returncode == status and said in done.stderr and (said or not done.stderr)
 
 
 def test_a_stage_inside_another_program_leaves_its_end_alone() -> None:
     program = "from thaw.startup import run_stage\ndef stage():\n    print('made it')\nrun_stage(stage)\nraise SystemExit(3)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = ended(program)
     assert (done.returncode, done.stdout) == (3, "made it\n")
 
 
 def test_a_stage_without_an_output_ends_quietly() -> None:
-    program = "import sys\nsys.stdout = sys.stderr = None\n" + WORKS.replace("print", "str")
-    done = subprocess.run([sys.executable, "-c", program, "unseen"], capture_output=True, text=True, timeout=60)
+    done = ended("import sys\nsys.stdout = None\n" + WORKS, "unseen")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_words_that_cannot_be_written_are_an_error() -> None:
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run([sys.executable, "-c", WORKS, "lost"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        done = ended(WORKS, "lost", stdout=full)
     assert done.returncode != 0 and "No space left" in done.stderr
 
 
