@@ -1,5 +1,6 @@
 """What a run is made of: shares of the labels, domains left out, mismatched preprocessing. The stages on images made here."""
 
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -136,6 +137,27 @@ def test_a_mismatched_backbone_gives_other_features_and_controls(params: Params)
     assert right["weights_sha256"] == wrong["weights_sha256"] and right["preprocessing"] != wrong["preprocessing"]
     for name, control in (("lite0", False), ("lite0_half", True)):
         assert read_record(Identity(name, "linear_probe", 0).folder()).control is control
+
+
+def test_an_extraction_that_cannot_be_written_is_ended_at_once(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not when the last trace of the error is gone: what was begun ahead would go on until then."""
+    ended: list[str] = []
+
+    def found(*_: object) -> Iterator[int]:
+        try:
+            yield 1
+        finally:
+            ended.append("extraction")
+
+    def full(batches: Iterator[int], *_: object) -> None:
+        next(batches)
+        raise OSError("no space left")
+
+    monkeypatch.setattr(features, "extract", found)
+    monkeypatch.setattr(features, "write_features", full)
+    with pytest.raises(OSError, match="no space left") as caught:
+        features.main("lite0")
+    assert ended and caught.tb  # which holds the stage's frame
 
 
 def test_a_record_says_what_ran_the_frozen_blocks(params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The training loop: what is frozen stays, what is killed goes on to the same bits, what is best is restored."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import torch
 from tiny import BLOCKS, QUIET, phase, tiny_material, tiny_network
 
+from thaw import finetune
 from thaw.backbones import Network
 from thaw.checkpoints import Training, read_progress
 from thaw.devices import Precision
@@ -190,6 +192,20 @@ def test_a_network_that_breaks_in_the_last_step_of_an_epoch_stops_too(tmp_path: 
     with pytest.raises(InputError, match="not finite at phase all, epoch 1, step 1"):
         train(network, resolved, material, PLAIN, 0, tmp_path / "state.safetensors", QUIET)
     assert not (tmp_path / "state.safetensors").exists()
+
+
+def test_what_a_phase_makes_ready_counts_as_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as the tracing of frozen blocks; here half a minute on a clock of our own."""
+    offset, own, clock = [0.0], finetune.inputs_of, time.perf_counter
+
+    def slow(*arguments: Any) -> Any:
+        offset[0] += 30.0
+        return own(*arguments)
+
+    monkeypatch.setattr(finetune, "inputs_of", slow)
+    monkeypatch.setattr(finetune.time, "perf_counter", lambda: clock() + offset[0])
+    _, state = run(tmp_path)
+    assert 30.0 * len(PHASES) < state.seconds < 30.0 * (len(PHASES) + 1)
 
 
 def test_labels_of_test_rows_cannot_be_used(tmp_path: Path) -> None:
