@@ -29,6 +29,7 @@ from jaxtyping import Float32, UInt8
 from bench.plain import WORKERS, in_nchw, labelled, loader, probe_auc, spread, transforms_of
 from bench.results import Row, Section, Target, at_least, at_most, in_a_process, interleaved, ratio, write_section
 from thaw.backbones import Backbone, backbone_of
+from thaw.devices import find_device
 from thaw.engines import AT_ONCE
 from thaw.params import Params, read_params
 from thaw.tour import dials_of, set_dials
@@ -64,7 +65,7 @@ def main() -> None:
     rows = spread(np.arange(len(np.load("data/images.npy", mmap_mode="r"))), dials.images)
     with tempfile.TemporaryDirectory() as folder:
         make_project(Path(folder), rows, dials)
-        for size in (params.features.batch_size, AT_ONCE):
+        for size in (params.features.batch_size, AT_ONCE) if find_device().type == "cpu" else ():
             export(backbone_of(params.backbones[dials.backbone]), size, model_file(Path(folder), size))
         took = interleaved({name: partial(one_round, name, dials, Path(folder)) for name in ways()}, dials.rounds)
         found = {name: np.load(file) for name in took if (file := features_file(Path(folder), name)).exists()}
@@ -88,7 +89,9 @@ def asked() -> argparse.Namespace:
 
 
 def ways() -> list[str]:
-    """Those that can run here."""
+    """Those that can run here; on a GPU PyTorch alone."""
+    if find_device().type != "cpu":
+        return [THAW, PROCESS, PLAIN, EAGER]
     return [name for name in (THAW, PROCESS, PLAIN, *BARE) if importlib.util.find_spec("openvino") or name not in (OV_F32, OV_BF16)]
 
 
@@ -153,7 +156,7 @@ def section_of(rows: list[Row], rounds: int, backbone: str, side: int) -> Sectio
 
 
 def about(limit: str, measured: Iterable[str]) -> str:
-    absent = "" if OV_F32 in measured else " OpenVINO is not installed, so its rows are missing."
+    absent = "" if OV_F32 in measured or find_device().type != "cpu" else " OpenVINO is not installed, so its rows are missing."
     return (
         "Every way runs in a process of its own, in turns, and is timed after its imports, from building the network to features on the "
         "disk; the bare ones are timed on the forward pass alone, after a first batch, of images that lie preprocessed in memory. Quality "
@@ -208,6 +211,7 @@ def run_way(dials: argparse.Namespace) -> float:
     forward = bare[way]()
     layout = torch.channels_last if way == EAGER else torch.contiguous_format  # each engine gets what it takes without a copy
     batches = [padded(pixels[start : start + batch], batch).contiguous(memory_format=layout) for start in range(0, len(pixels), batch)]
+    batches = [batch.to(find_device()) for batch in batches]
     forward(batches[:2])
     started = time.perf_counter()
     features = forward(batches)
@@ -239,9 +243,12 @@ Forward = Callable[[list[torch.Tensor]], list[np.ndarray]]
 
 
 def torch_bare(backbone: Backbone) -> Forward:
+    encoder = backbone.encoder.to(find_device())
+
     def forward(batches: list[torch.Tensor]) -> list[np.ndarray]:
         with torch.inference_mode():
-            return [backbone.encoder(batch).numpy() for batch in batches]
+            found = [encoder(batch) for batch in batches]  # a GPU is not waited for between them
+            return [features.cpu().numpy() for features in found]
 
     return forward
 
@@ -330,10 +337,11 @@ def seconds_of_plain(params: Params, name: str, images: int | None, out: Path) -
     pairs = data.pairs(spread(np.arange(len(data.labels)), images))
     started = time.perf_counter()
     backbone = backbone_of(settings)
-    encoder, transform, features = in_nchw(backbone.encoder).eval(), transforms_of(backbone.recipe, flips=False), []
+    device, transform, features = find_device(), transforms_of(backbone.recipe, flips=False), []
+    encoder = in_nchw(backbone.encoder).to(device).eval()
     with torch.no_grad():
         for pixels, _ in loader(pairs, transform, params.features.batch_size, shuffle=False):
-            features.append(encoder(pixels).numpy())
+            features.append(encoder(pixels.to(device)).cpu().numpy())
     np.save(out, np.concatenate(features))
     return time.perf_counter() - started
 

@@ -14,13 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-import torch
-
 from bench.results import Row, Section, at_most, ratio, write_section
 from thaw.allocator import keep_freed_memory
 from thaw.backbones import ordered_blocks
 from thaw.cells import Cell, assemble
-from thaw.devices import find_device, precision_of
+from thaw.devices import find_device, make_deterministic, precision_of
 from thaw.finetune import Observer, train
 from thaw.inputs import Material
 from thaw.params import Phase, read_params
@@ -45,8 +43,7 @@ def main() -> None:
     asked.add_argument("--epochs", type=int, default=5)
     asked.add_argument("--images", type=int, default=512)
     dials = asked.parse_args()
-    torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # as the stage does
+    make_deterministic(find_device())  # as the stage does
     keep_freed_memory()
     rounds = [one_round(dials.epochs, dials.images) for _ in range(dials.rounds)]
     write_section("frozen_prefix", section_of(rounds, dials.epochs, dials.images))

@@ -1,4 +1,6 @@
-"""reports/bench.json -> docs/benchmarks.md and a figure for each section. Every figure and verdict on the page comes from the file.
+"""reports/bench.json -> docs/benchmarks.md and a figure for each section, and what was measured on a GPU on a page of its own.
+
+Every figure and verdict on a page comes from its file.
 
 python -m bench.page
 """
@@ -14,25 +16,33 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from bench.results import MACHINE, RESULTS, VERSIONS, Ratio, Row, Section, Target, read_section
+from bench.results import GPU_RESULTS, MACHINE, RESULTS, VERSIONS, Ratio, Row, Section, Target, read_section
 from thaw.files import read_json, write_text, write_with
 from thaw.reporting.drawing.canvas import BLUE, GRAY, PALE, STYLE, blank, name_rows, png
 
-PAGE, FIGURES = Path("docs/benchmarks.md"), Path("docs/benchmarks")
+PAGES = {RESULTS: Path("docs/benchmarks.md"), GPU_RESULTS: Path("docs/benchmarks-gpu.md")}
+"""Results -> their page; its figures lie in a folder of its name."""
 ORDER = ("extraction", "training", "heads", "comparison", "overhead", "growth", "frozen_prefix")
 """Sections on the page; others come after them, by name."""
 
 
 def main() -> None:
-    sections = read_sections(RESULTS)
-    held = read_json(RESULTS)
+    for results in PAGES:
+        if results.exists():
+            write_page(results)
+
+
+def write_page(results: Path) -> None:
+    sections, held, path = read_sections(results), read_json(results), PAGES[results]
+    figures = path.with_suffix("")
     drawn = {name: png(figure) for name, section in sections.items() if (figure := drawing(section.rows)) is not None}
-    for stale in FIGURES.glob("*.png"):
+    for stale in figures.glob("*.png"):
         stale.unlink()
     for name, picture in drawn.items():
-        write_with(FIGURES / f"{name}.png", lambda path, picture=picture: path.write_bytes(picture))
-    write_text(PAGE, page(held[MACHINE], held[VERSIONS], sections, set(drawn)))
-    print(f"{PAGE}: {', '.join(sections)}")
+        write_with(figures / f"{name}.png", lambda file, picture=picture: file.write_bytes(picture))
+    pictures = {name: f"{figures.name}/{name}.png" for name in drawn}
+    write_text(path, page(results, held[MACHINE], held[VERSIONS], sections, pictures))
+    print(f"{path}: {', '.join(sections)}")
 
 
 def read_sections(path: Path) -> dict[str, Section]:
@@ -45,21 +55,26 @@ def read_sections(path: Path) -> dict[str, Section]:
 # ---- words
 
 
-def page(machine: Mapping[str, Any], versions: Mapping[str, str], sections: Mapping[str, Section], drawn: set[str]) -> str:
-    parts = ["# Benchmarks", introduction(sections), summary(sections)]
+def page(
+    results: Path, machine: Mapping[str, Any], versions: Mapping[str, str], sections: Mapping[str, Section], pictures: Mapping[str, str]
+) -> str:
+    """``pictures``: section -> its figure, seen from the page."""
+    gpu = "gpu" in machine
+    parts = ["# Benchmarks on a GPU" if gpu else "# Benchmarks", introduction(results, sections, gpu), summary(sections)]
     for name, section in sections.items():
-        parts += section_parts(name, section, name in drawn)
+        parts += section_parts(name, section, pictures.get(name))
     parts += ["## The machine", machine_words(machine), versions_words(versions), "## Run it again", rerun_words(sections)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def introduction(sections: Mapping[str, Section]) -> str:
+def introduction(results: Path, sections: Mapping[str, Section], gpu: bool) -> str:
+    aims = " They were set for a CPU of two cores, and stand here for comparison." if gpu else ""
     met = [target.met for section in sections.values() for target in section.targets]
     return (
-        "Written by `python -m bench.page` from `reports/bench.json`. Ways are measured in turns, so that what else the machine does meets "
+        f"Written by `python -m bench.page` from `{results}`. Ways are measured in turns, so that what else the machine does meets "
         "all alike. A ratio is taken within a round and says how many times as fast the first is as the second: above 1 it is faster. "
         "Figures are medians of the rounds, with the least and the largest in brackets. "
-        f"{sum(met)} of {len(met)} targets are met."
+        f"{sum(met)} of {len(met)} targets are met.{aims}"
     )
 
 
@@ -71,13 +86,13 @@ def summary(sections: Mapping[str, Section]) -> str:
     return table(["section", "target", "measured", "wanted", ""], rows, "llrrl") if rows else ""
 
 
-def section_parts(name: str, section: Section, has_figure: bool) -> Iterator[str]:
+def section_parts(name: str, section: Section, picture: str | None) -> Iterator[str]:
     yield f"## {section.title}"
     yield section.about
     yield f"Rounds: {section.rounds}. Again: `python -m bench.{name}`."
     yield table(*row_table(section.rows))
-    if has_figure:
-        yield f"![{section.title}]({FIGURES.name}/{name}.png)"
+    if picture:
+        yield f"![{section.title}]({picture})"
     if section.ratios:
         yield table(["ratio of speeds", "median [least, largest]", "rounds"], [ratio_cells(one) for one in section.ratios], "lrr")
     if section.targets:
@@ -114,9 +129,10 @@ def target_cells(one: Target) -> list[str]:
 
 def machine_words(machine: Mapping[str, Any]) -> str:
     flags = f" with {', '.join(machine['flags'])}" if machine["flags"] else ""
+    gpu = f"{machine['gpu']}; " if "gpu" in machine else ""
     threads = ", ".join(f"{name} {value}" for name, value in machine["threads"].items())
     return (
-        f"{machine['cpu']}, {machine['cores']} cores{flags}; {machine['memory_gb']:g} GB of memory; {machine['os']}; "
+        f"{gpu}{machine['cpu']}, {machine['cores']} cores{flags}; {machine['memory_gb']:g} GB of memory; {machine['os']}; "
         f"Python {machine['python']}; threads: {threads}."
     )
 

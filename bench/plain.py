@@ -1,8 +1,9 @@
-"""What people write: a dataset that decodes files, a DataLoader with two workers, torchvision's transforms, a network from a library.
+"""What people write: a dataset that decodes files, a DataLoader with a worker per core, torchvision's transforms, a network from a library.
 
 Peers read the same files, the same rows and the same weights as thaw; what differs is how the work is done.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,8 @@ from thaw.params import Params
 from thaw.splits import TEST, TRAIN, VAL, read_splits, rows_of
 from thaw.views import Recipe
 
-WORKERS = 2
+WORKERS = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+"""Of a DataLoader: one for each core."""
 RAW = Path("data/raw")
 
 M = TypeVar("M", bound=nn.Module)
@@ -84,6 +86,12 @@ def loader(pairs: Sequence[tuple[Path, int]], transform: Any, batch_size: int, s
 def in_nchw(network: M) -> M:
     """As libraries give it, where thaw orders weights channels last."""
     return network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch stubs know only dtype and device
+
+
+def settle(device: torch.device) -> None:
+    """A GPU goes on with its work while the host reads the clock: wait for it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def probe_auc(X: Float32[np.ndarray, "n D"], rows: Int[np.ndarray, " n"], params: Params) -> float:

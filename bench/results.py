@@ -16,9 +16,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
 
+from thaw.devices import find_device
 from thaw.files import read_json, write_json
 
-RESULTS = Path("reports/bench.json")
+RESULTS, GPU_RESULTS = Path("reports/bench.json"), Path("reports/bench-gpu.json")
 MACHINE, VERSIONS = "machine", "versions"
 """Keys beside the sections."""
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile", "amx_bf16")
@@ -119,8 +120,14 @@ def in_a_process(module: str, *arguments: str) -> dict[str, Any]:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def write_section(name: str, section: Section, path: Path = RESULTS) -> None:
+def results_file() -> Path:
+    """Of this machine: what was measured on a GPU stands by itself."""
+    return RESULTS if find_device().type == "cpu" else GPU_RESULTS
+
+
+def write_section(name: str, section: Section, path: Path | None = None) -> None:
     """Put the section beside the others, whole or not at all. Sections of another machine go: a file describes one."""
+    path = path or results_file()
     here, held = machine(), read_json(path) if path.exists() else {}
     if held and _same_machine(held.get(MACHINE, {}), here):
         held[VERSIONS] = held.get(VERSIONS, {}) | versions()
@@ -142,7 +149,7 @@ def read_section(name: str, path: Path = RESULTS) -> Section:
 
 
 def _same_machine(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return all(one.get(key) == other.get(key) for key in ("cpu", "cores", "flags"))
+    return all(one.get(key) == other.get(key) for key in ("cpu", "cores", "flags", "gpu"))
 
 
 def machine() -> dict[str, Any]:
@@ -151,7 +158,8 @@ def machine() -> dict[str, Any]:
 
     info = _cpu_info()
     flags = set(info.get("flags", "").split())
-    return {
+    gpu = {"gpu": torch.cuda.get_device_name()} if find_device().type == "cuda" else {}
+    return gpu | {
         "cpu": info.get("model name") or platform.processor() or platform.machine(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "flags": [flag for flag in FLAGS if flag in flags],

@@ -24,7 +24,7 @@ from jaxtyping import Float32, Int
 from torch import nn
 from torch.nn import functional
 
-from bench.plain import WORKERS, in_nchw, labelled, loader, spread, transforms_of
+from bench.plain import WORKERS, in_nchw, labelled, loader, settle, spread, transforms_of
 from bench.results import Ratio, Row, Section, Target, at_least, in_a_process, interleaved, ratio, write_section
 from thaw.allocator import keep_freed_memory
 from thaw.backbones import Network, ordered_blocks
@@ -32,6 +32,7 @@ from thaw.cells import Cell, assemble
 from thaw.depthwise import quicken
 from thaw.devices import Precision, autocast, find_device, make_deterministic, precision_of
 from thaw.finetune import Observer, train
+from thaw.inputs import steps_per_epoch
 from thaw.metrics import validation_figures
 from thaw.params import Params, read_params
 from thaw.runs import Identity
@@ -40,6 +41,7 @@ from thaw.views import normalise
 
 THAW, TUTORIAL, FASTAI, LIGHTNING, BARE = "thaw", "tutorial", "fastai", "lightning", "bare"
 THAW_32, TUTORIAL_16 = "thaw, float32", "tutorial, bfloat16"
+ACCELERATOR = {"cpu": "cpu", "cuda": "gpu"}  # in Lightning's words
 NEEDS = {FASTAI: "fastai", LIGHTNING: "lightning"}
 NOTES = {
     THAW: "images decoded once by stage prepare and held as bytes, flips and turns on tensors, channels last",
@@ -211,11 +213,17 @@ def with_thaw(setting: Setting, precision: Precision | None = None) -> Trained:
     phases = resolve(cell.network, ordered_blocks(cell.network.backbone), [phase], strategy.norm, "bench")
     material, regime = replace(cell.material, train=setting.train, val=setting.val), cell.regime
     regime = regime if precision is None else replace(regime, precision=precision)
-    begins, steps = list[float](), list[float]()
-    observer = Observer(lambda _: steps.append(time.perf_counter()), lambda _: None, lambda _: begins.append(time.perf_counter()))
+    begins, steps, per_epoch = list[float](), list[float](), steps_per_epoch(len(setting.train), regime.batch_size)
+
+    def stepped(_: int) -> None:
+        if len(steps) % per_epoch == per_epoch - 1:
+            settle(cell.network.device)
+        steps.append(time.perf_counter())
+
+    observer = Observer(stepped, lambda _: None, lambda _: begins.append(time.perf_counter()))
     with tempfile.TemporaryDirectory() as folder:
         state = train(cell.network, phases, material, regime, cell.record.inputs["seed"], Path(folder) / "state", observer)
-    ends = steps[len(steps) // setting.epochs - 1 :: len(steps) // setting.epochs]
+    ends = steps[per_epoch - 1 :: per_epoch]
     seconds = sum(end - begin for begin, end in zip(begins, ends, strict=True)) / setting.epochs
     return Trained(seconds, len(setting.train), begins[0] - started, state.history[-1]["val/auc"])
 
@@ -223,7 +231,7 @@ def with_thaw(setting: Setting, precision: Precision | None = None) -> Trained:
 def with_tutorial(setting: Setting, precision: Precision = "float32") -> Trained:
     """https://docs.pytorch.org/tutorials/beginner/transfer_learning_tutorial.html, `train_model`, with the optimiser that all have."""
     started = time.perf_counter()
-    model, loaders = in_nchw(setting.network), loaders_of(setting)
+    model, loaders, device = in_nchw(setting.network), loaders_of(setting), setting.network.device
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.AdamW(model.parameters(), lr=setting.rate, weight_decay=setting.weight_decay)
     ready, seconds, logits = time.perf_counter() - started, 0.0, torch.empty(0)
@@ -231,7 +239,7 @@ def with_tutorial(setting: Setting, precision: Precision = "float32") -> Trained
         for phase in ("train", "val"):
             model.train(phase == "train")
             begun, running_loss, running_corrects, outs = time.perf_counter(), 0.0, 0, []
-            for inputs, labels in loaders[phase]:
+            for inputs, labels in ((pixels.to(device), wanted.to(device)) for pixels, wanted in loaders[phase]):
                 optimizer.zero_grad()
                 with torch.set_grad_enabled(phase == "train"):
                     with autocast(inputs.device, precision):
@@ -244,8 +252,9 @@ def with_tutorial(setting: Setting, precision: Precision = "float32") -> Trained
                 running_loss += loss.item() * inputs.size(0)
                 running_corrects += int(torch.sum(preds == labels.data))
                 outs.append(outputs.detach().float())
+            settle(device)
             seconds += time.perf_counter() - begun if phase == "train" else 0.0
-            logits = torch.cat(outs)
+            logits = torch.cat(outs).cpu()
     return Trained(seconds / setting.epochs, len(setting.train), ready, auc_of(logits.numpy(), setting))
 
 
@@ -272,8 +281,8 @@ def with_fastai(setting: Setting) -> Trained:
         item_tfms=fast.Resize(recipe.image_size),
         batch_tfms=fast.aug_transforms(flip_vert=True, max_rotate=0, max_zoom=1, max_lighting=0, max_warp=0),  # flips and turns alone
     )
-    loaders = block.dataloaders(range(len(pairs)), bs=setting.batch_size, num_workers=WORKERS, device=torch.device("cpu"))
-    loaders.add_tfms([fast.Normalize.from_stats(recipe.mean, recipe.std, cuda=False)], "after_batch")
+    loaders = block.dataloaders(range(len(pairs)), bs=setting.batch_size, num_workers=WORKERS, device=(device := find_device()))
+    loaders.add_tfms([fast.Normalize.from_stats(recipe.mean, recipe.std, cuda=device.type == "cuda")], "after_batch")
     times = list[float]()
 
     class Clock(fast.Callback):
@@ -281,6 +290,7 @@ def with_fastai(setting: Setting) -> Trained:
             times.append(-time.perf_counter())
 
         def after_train(self) -> None:
+            settle(device)
             times.append(time.perf_counter())
 
     learn = fast.Learner(loaders, in_nchw(setting.network), loss_func=fast.CrossEntropyLossFlat(), wd=setting.weight_decay, cbs=Clock())
@@ -297,7 +307,7 @@ def with_lightning(setting: Setting) -> Trained:
     import lightning  # type: ignore[import-not-found]  # optional
     from lightning.pytorch.callbacks import BackboneFinetuning, Callback  # type: ignore[import-not-found]
 
-    started, times = time.perf_counter(), list[float]()
+    started, times, device = time.perf_counter(), list[float](), find_device()
 
     class Module(lightning.LightningModule):
         def __init__(self, network: Network) -> None:
@@ -320,17 +330,20 @@ def with_lightning(setting: Setting) -> Trained:
             times.append(-time.perf_counter())
 
         def on_train_end(self, *_: Any) -> None:
+            settle(device)
             times.append(time.perf_counter())
 
     module, loaders = Module(in_nchw(setting.network)).train(), loaders_of(setting)  # Lightning trains in the mode that it finds
     quiet: dict[str, Any] = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     unfreeze = BackboneFinetuning(unfreeze_backbone_at_epoch=0, backbone_initial_lr=setting.rate, lambda_func=lambda _: 1.0, train_bn=True)
-    trainer = lightning.Trainer(accelerator="cpu", max_epochs=setting.epochs, callbacks=[unfreeze, Clock()], **quiet)
+    trainer = lightning.Trainer(
+        accelerator=ACCELERATOR[device.type], devices=1, max_epochs=setting.epochs, callbacks=[unfreeze, Clock()], **quiet
+    )
     trainer.fit(module, loaders["train"])
     ready = -times[0] - started
-    module.eval()
+    module.to(device).eval()
     with torch.inference_mode():
-        logits = torch.cat([module(pixels) for pixels, _ in loaders["val"]])
+        logits = torch.cat([module(pixels.to(device)) for pixels, _ in loaders["val"]]).cpu()
     return Trained(sum(times) / setting.epochs, len(setting.train), ready, auc_of(logits.numpy(), setting))
 
 
@@ -341,7 +354,8 @@ def bare(setting: Setting) -> Trained:
     quicken(network)
     optimiser = torch.optim.AdamW(network.parameters(), lr=setting.rate, weight_decay=setting.weight_decay, fused=True)
     parts = np.array_split(setting.train, -(-len(setting.train) // setting.batch_size))
-    batches = [(normalise(material.view[rows], material.recipe), material.labels[rows]) for rows in parts]
+    device, normalised = network.device, [normalise(material.view[rows], material.recipe) for rows in parts]
+    batches = [(pixels.to(device), material.labels[rows].to(device)) for pixels, rows in zip(normalised, parts, strict=True)]
     network.train()
 
     def step(pixels: Float32[torch.Tensor, "b 3 S S"], labels: Int[torch.Tensor, " b"]) -> None:
@@ -352,10 +366,12 @@ def bare(setting: Setting) -> Trained:
         optimiser.step()
 
     step(*batches[0])
+    settle(device)
     ready, begun = time.perf_counter() - started, time.perf_counter()
     for _ in range(setting.epochs):
         for pixels, labels in batches:
             step(pixels, labels)
+    settle(device)
     return Trained((time.perf_counter() - begun) / setting.epochs, len(setting.train), ready, None)
 
 

@@ -153,8 +153,8 @@ def test_an_extraction_that_cannot_be_written_is_ended_at_once(params: Params, m
         next(batches)
         raise OSError("no space left")
 
-    monkeypatch.setattr(features, "extract", found)
-    monkeypatch.setattr(features, "write_features", full)
+    monkeypatch.setattr("thaw.features.extract", found)
+    monkeypatch.setattr("thaw.features.write_features", full)
     with pytest.raises(OSError, match="no space left") as caught:
         features.main("lite0")
     assert ended and caught.tb  # which holds the stage's frame

@@ -178,7 +178,7 @@ def test_weights_between_start_and_end_are_handed_on(project: Path) -> None:
 def test_a_failure_after_the_fit_does_not_lose_it(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     set_dials(Path("params.yaml"), {"final.strategy": "ridge"})
     with monkeypatch.context() as patch:
-        patch.setattr(final, "export", lambda *_: 1 / 0)
+        patch.setattr("thaw.export.export", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             final.main()
     assert not (FOLDER / "model.json").exists()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch.nn import functional
 
 from thaw.engines import Begun, Name, engine_for
 from thaw.errors import InputError
+from thaw.files import whole
 from thaw.views import Recipe, normalise
 
 
@@ -68,6 +70,28 @@ def _extracted(found: list[np.ndarray], widths: list[tuple[str, int]], engine: s
     if not (np.isfinite(features).all() and np.isfinite(outputs).all()):
         raise InputError("backbone: it gives features that are not finite numbers; its weights are spoilt, choose other ones")
     return Extracted(features, outputs, widths, engine)
+
+
+def write_features(
+    batches: Iterable[Extracted], images: int, folder: Path, advance: Callable[[int], None]
+) -> tuple[int, list[tuple[str, int]], str]:
+    """features.npy and blocks.npy, batch by batch, so that memory does not grow with their number. D, the blocks' widths, the engine."""
+    dim, widths, engine = 0, list[tuple[str, int]](), ""
+    with (
+        whole(folder / "features.npy") as features,
+        whole(folder / "blocks.npy") as blocks,
+        features.open("wb") as own,
+        blocks.open("wb") as all_of_them,
+    ):
+        for found in batches:
+            parts = ((own, found.features), (all_of_them, found.blocks))
+            for file, X in parts:
+                if not dim:
+                    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (images, X.shape[1])})
+                file.write(np.ascontiguousarray(X, dtype="<f4").data)
+            dim, widths, engine = found.features.shape[1], found.widths, found.engine
+            advance(len(found.features))
+    return dim, widths, engine
 
 
 class Frozen(nn.Module):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from thaw.errors import exit_with_one_line
+from thaw.warm import FORKED, forked
 
 
 @contextmanager
@@ -23,7 +24,17 @@ def uncollected() -> Iterator[None]:
 
 
 def run_stage(main: Callable[..., None], *args: str) -> None:
-    """`exit_with_one_line` as the whole of a process, which ends there.
+    """`run_here`, or for a stage that imports for seconds in a fork of a process that has done so, see `thaw.warm`."""
+    program = sys.modules["__main__"]
+    if program.__spec__ is not None and program.__spec__.name in FORKED and getattr(program, "main", None) is main:
+        status = forked(program.__spec__.name, args)
+        if status is not None:
+            os._exit(status)  # nothing was printed here
+    run_here(main, *args)
+
+
+def run_here(main: Callable[..., None], *args: str) -> None:
+    """`exit_with_one_line` in this process, to its end.
 
     Python takes modules and objects apart one by one before it ends, a second or two after an import of torch; the system frees them at
     once. So where all went well, the process ends as soon as threads have been joined, what ``main`` registered for the end has run and

@@ -1,27 +1,27 @@
 """features@B: images and backbone B -> data/features/B/features.npy (N, D) and blocks.npy (N, E), float32, and their manifest."""
 
 import sys
-from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
-from thaw.allocator import keep_freed_memory
-from thaw.backbones import backbone_of
-from thaw.errors import InputError, nearest
-from thaw.features import Extracted, extract
-from thaw.files import whole, write_json
-from thaw.params import read_params
-from thaw.progress import progress
-from thaw.provenance import cost_of
-from thaw.runs import COSTS
-from thaw.startup import run_stage
-from thaw.views import evaluation_view
+from thaw.startup import run_stage, uncollected
 
 
 def main(name: str) -> None:
+    with uncollected():
+        import numpy as np
+
+        from thaw.allocator import keep_freed_memory
+        from thaw.backbones import backbone_of
+        from thaw.errors import InputError, nearest
+        from thaw.features import extract, write_features
+        from thaw.files import write_json
+        from thaw.params import read_params
+        from thaw.progress import progress
+        from thaw.provenance import cost_of
+        from thaw.runs import COSTS
+        from thaw.views import evaluation_view
     params = read_params()
     if name not in params.backbones:
         raise InputError(f"params.yaml: backbones: unknown name {name!r}; {nearest(name, params.backbones)}")
@@ -47,28 +47,6 @@ def main(name: str) -> None:
     }
     write_json(folder / "manifest.json", manifest)
     write_json(COSTS / name / "features.json", cost_of(seconds, len(images), 0, resumed=False))
-
-
-def write_features(
-    batches: Iterable[Extracted], images: int, folder: Path, advance: Callable[[int], None]
-) -> tuple[int, list[tuple[str, int]], str]:
-    """features.npy and blocks.npy, batch by batch, so that memory does not grow with their number. D, the blocks' widths, the engine."""
-    dim, widths, engine = 0, list[tuple[str, int]](), ""
-    with (
-        whole(folder / "features.npy") as features,
-        whole(folder / "blocks.npy") as blocks,
-        features.open("wb") as own,
-        blocks.open("wb") as all_of_them,
-    ):
-        for found in batches:
-            parts = ((own, found.features), (all_of_them, found.blocks))
-            for file, X in parts:
-                if not dim:
-                    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (images, X.shape[1])})
-                file.write(np.ascontiguousarray(X, dtype="<f4").data)
-            dim, widths, engine = found.features.shape[1], found.widths, found.engine
-            advance(len(found.features))
-    return dim, widths, engine
 
 
 if __name__ == "__main__":

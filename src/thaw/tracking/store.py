@@ -129,6 +129,12 @@ def client_of(store: Store) -> Any:
         raise InputError(f"{store.named_by}: the driver of {scheme} does not load ({error}); {mend}") from error
 
 
+def import_mlflow() -> None:
+    """For a process that shall have it; which takes a second."""
+    be_quiet()
+    import mlflow  # noqa: F401
+
+
 def be_quiet() -> None:
     """Call before the first import of mlflow, which reads its environment then; its logger obeys even where someone imported it before."""
     for name, value in QUIET.items():
