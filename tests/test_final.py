@@ -182,7 +182,7 @@ def test_a_failure_after_the_fit_does_not_lose_it(project: Path, monkeypatch: py
         with pytest.raises(ZeroDivisionError):
             final.main()
     assert not (FOLDER / "model.json").exists()
-    monkeypatch.setattr(final, "fit", lambda plan: pytest.fail("fitted again"))
+    monkeypatch.setattr("thaw.final_model.fit", lambda plan: pytest.fail("fitted again"))
     final.main()
     assert read_model(FOLDER).about.strategy == "ridge"
 
