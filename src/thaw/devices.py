@@ -2,8 +2,8 @@
 
 Where the hardware multiplies bfloat16, steps run under autocast to it: what layers hand on, and gradients on their way back, are rounded to
 8 bits. Sums within a product, the loss, weights, their updates and all predictions are float32. On a GPU, images lie there as bytes if they
-fit, and nothing in a step waits for it. A record names device and precision, since both decide bits. What concerns a GPU was written
-without one at hand: its speed is not measured.
+fit, and nothing in a step waits for it. A record names device and precision, since both decide bits. What was measured on a GPU is in
+docs/LOG.md: small networks leave it idle for most of a step, which the host takes longer to ask for.
 """
 
 import os
