@@ -2,7 +2,9 @@
 
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,7 +22,8 @@ from thaw.warm import FORKED, SWITCH
 pytestmark = pytest.mark.skipif(sys.platform != "linux" or any(map(os.path.exists, warm.GPUS)), reason="forks are for Linux, without a GPU")
 
 DVC = """
-import json, subprocess, sys
+import json, signal, subprocess, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background ignores it
 for line in sys.stdin:
     asked = json.loads(line)
     with open(asked["out"], "w") as out, open(asked["err"], "w") as err:
@@ -30,7 +33,6 @@ for line in sys.stdin:
 """
 STAGE = """
 import atexit, json, os, signal, sys, threading, time
-from pathlib import Path
 
 def main(what="tell", *words):
     atexit.register(print, "registered")
@@ -44,13 +46,13 @@ def main(what="tell", *words):
         print("complaint", file=sys.stderr)
     elif what == "wait":
         def end(number, frame):
-            Path("ended").write_text(str(number))
+            print("asked to end", flush=True)
             raise SystemExit(128 + number)
         signal.signal(signal.SIGTERM, end)
-        Path("waits").write_text(str(os.getpid()))
-        time.sleep(60)
+        print(os.getpid(), flush=True)
+        time.sleep(120)
     elif what == "die":
-        os.kill(os.getpid(), signal.SIGSEGV)
+        os.kill(os.getpid(), int(words[0]))
     elif what == "fail":
         from thaw.errors import InputError
         raise InputError("params.yaml: nothing")
@@ -74,25 +76,20 @@ if status is None:
     exit_with_one_line(sys.modules["__main__"].main, *sys.argv[1:])
 sys.exit(status)
 """
+LIMIT = 90  # s; an import can take long where the disk is slow
 
 
 class Owner:
     """What runs stages, in a folder with one that does as it is told."""
 
-    def __init__(self, folder: Path, program: str = "dvc.py", **env: str) -> None:
+    def __init__(self, folder: Path, program: str = "dvc") -> None:
         self.folder, self.number = folder, 0
         for name, text in ((program, DVC), ("a_stage.py", STAGE), ("run.py", RUN)):
             (folder / name).write_text(text)
-        path = os.pathsep.join([str(folder), str(Path(warm.__file__).parents[1])])
         own = {name: value for name, value in os.environ.items() if name != SWITCH}
-        self.process = subprocess.Popen(
-            [sys.executable, program],
-            cwd=folder,
-            env=own | {"PYTHONPATH": path, **env},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        own |= {"PYTHONPATH": os.pathsep.join([str(folder), str(Path(warm.__file__).parents[1])])}
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self.process = subprocess.Popen([sys.executable, program], cwd=folder, env=own, text=True, **pipes)
 
     def begin(self, *words: str, before: str = "DVC_STAGE=one", module: str = "run") -> int:
         """The number of the stage's own process, which the shell becomes."""
@@ -103,6 +100,12 @@ class Owner:
         self.process.stdin.write(json.dumps(asked) + "\n")
         self.process.stdin.flush()
         return self._number()
+
+    def wait(self, before: str = "DVC_STAGE=one") -> tuple[int, int]:
+        """A stage that waits to be ended: the numbers of its own process and of that which runs it."""
+        stage = self.begin("wait", before=before)
+        assert until(lambda: self.file("out").read_text().endswith("\n"))
+        return stage, int(self.file("out").read_text().split()[-1])
 
     def run(self, *words: str, before: str = "DVC_STAGE=one", module: str = "run") -> tuple[int, str, str]:
         """Status, output, complaints."""
@@ -117,7 +120,7 @@ class Owner:
         return self.folder / f"{kind}-{self.number}"
 
     def _number(self) -> int:
-        assert self.process.stdout is not None
+        assert self.process.stdout is not None and select.select([self.process.stdout], [], [], LIMIT)[0]
         return int(self.process.stdout.readline())
 
     def close(self) -> None:
@@ -130,7 +133,15 @@ class Owner:
 
 @pytest.fixture(scope="module")
 def owner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Owner]:
+    """Shared, since a warm process takes seconds to start."""
     found = Owner(tmp_path_factory.mktemp("owner"))
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def another(tmp_path: Path) -> Iterator[Owner]:
+    found = Owner(tmp_path)
     yield found
     found.close()
 
@@ -144,7 +155,7 @@ def told(done: tuple[int, str, str]) -> dict[str, Any]:
 
 
 def until(what: Callable[[], bool]) -> bool:
-    limit = time.monotonic() + 20
+    limit = time.monotonic() + LIMIT
     while not what():
         if time.monotonic() > limit:
             return False
@@ -152,9 +163,18 @@ def until(what: Callable[[], bool]) -> bool:
     return True
 
 
+def stat_of(process: int) -> list[str]:
+    """From the third field, the state, on."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+
+
+def parent_of(process: int) -> int:
+    return int(stat_of(process)[1])
+
+
 def gone(process: int) -> bool:
     try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+        return stat_of(process)[0] in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return True
 
@@ -178,24 +198,21 @@ def test_a_fork_fails_as_a_stage_does(owner: Owner, what: str, status: int, said
     assert err == said if what == "fail" else said in err
 
 
-def test_a_fork_that_a_signal_ends_ends_its_stage_so(owner: Owner) -> None:
-    assert owner.run("die")[0] == -signal.SIGSEGV
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])  # as a crash does, and a lack of memory
+def test_a_fork_that_a_signal_ends_ends_its_stage_so(owner: Owner, number: signal.Signals) -> None:
+    assert owner.run("die", str(int(number)))[0] == -number
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_go_on_to_the_fork_which_ends_as_the_stage_would(owner: Owner, number: signal.Signals) -> None:
     ends = []
     for before in ("DVC_STAGE=one", f"DVC_STAGE=one {SWITCH}=0"):
-        stage, waits, ended = owner.begin("wait", before=before), owner.folder / "waits", owner.folder / "ended"
-        assert until(waits.exists)
-        fork = int(waits.read_text())
+        stage, fork = owner.wait(before)
         assert (fork == stage) == (SWITCH in before)
         os.kill(stage, number)
         status, out, err = owner.end()
-        assert gone(fork) and "registered\n" in out
-        ends.append((status, err.splitlines()[-1:], ended.exists()))
-        ended.unlink(missing_ok=True)
-        waits.unlink()
+        assert gone(fork) and out.endswith("registered\n")
+        ends.append((status, err.splitlines()[-1:], "asked to end" in out))
     if number == signal.SIGINT:  # Python ends by the signal, unless timm was imported, as it is before a training
         assert ends == [(1, ["KeyboardInterrupt"], False), (-number, ["KeyboardInterrupt"], False)]
     else:
@@ -203,35 +220,54 @@ def test_signals_go_on_to_the_fork_which_ends_as_the_stage_would(owner: Owner, n
 
 
 def test_a_fork_ends_with_its_stages_process(owner: Owner) -> None:
-    stage, waits = owner.begin("wait"), owner.folder / "waits"
-    assert until(waits.exists)
-    fork = int(waits.read_text())
+    stage, fork = owner.wait()
     os.kill(stage, signal.SIGKILL)
-    assert owner.end()[0] == -signal.SIGKILL and until(lambda: gone(fork)) and not (owner.folder / "ended").exists()
-    waits.unlink()
+    status, out, _ = owner.end()
+    assert status == -signal.SIGKILL and "asked to end" not in out and until(lambda: gone(fork))
+
+
+def test_a_signal_to_everybody_is_the_forks_to_answer(owner: Owner) -> None:
+    """As at a shutdown: the warm process would take the fork along before it has tidied up."""
+    _, fork = owner.wait()
+    parent = parent_of(fork)
+    os.kill(parent, signal.SIGTERM)
+    time.sleep(0.3)
+    assert not gone(fork)
+    os.kill(fork, signal.SIGTERM)
+    status, out, err = owner.end()
+    assert (status, err) == (128 + signal.SIGTERM, "") and "asked to end" in out
+    assert told(owner.run("tell"))["parent"] == parent
 
 
 def test_a_stop_at_the_terminal_stops_the_fork_too(owner: Owner) -> None:
-    stage, waits = owner.begin("wait"), owner.folder / "waits"
-    assert until(waits.exists)
-    fork = int(waits.read_text())
+    stage, fork = owner.wait()
     os.kill(stage, signal.SIGTSTP)
-    assert until(lambda: state(stage) == state(fork) == "T")
+    assert until(lambda: stat_of(stage)[0] == stat_of(fork)[0] == "T")
     os.kill(stage, signal.SIGCONT)
-    assert until(lambda: state(fork) == "S")
+    assert until(lambda: stat_of(fork)[0] == "S")
     os.kill(stage, signal.SIGTERM)
     assert owner.end()[0] == 128 + signal.SIGTERM
-    waits.unlink()
-    (owner.folder / "ended").unlink()
 
 
-def state(process: int) -> str:
-    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-
-
-def test_edited_code_or_another_environment_is_another_process(owner: Owner) -> None:
+def test_another_environment_is_another_process(owner: Owner) -> None:
     parents = {told(owner.run("tell", before=before))["parent"] for before in ("DVC_STAGE=a", "DVC_STAGE=b OTHER=1")}
     assert len(parents) == 2
+
+
+def test_edited_code_or_another_library_is_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = tmp_path / "site-packages"
+    packages.mkdir()
+    (tmp_path / "one.py").write_text("1")
+    monkeypatch.setattr(warm, "PACKAGE", tmp_path)
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "x"])
+    monkeypatch.syspath_prepend(packages)
+    first = warm._address(7)
+    monkeypatch.setenv("DVC_STAGE", "another")
+    assert warm._address(7) == first != warm._address(8)
+    (tmp_path / "one.py").write_text("22")
+    edited = warm._address(7)
+    os.utime(packages, (1, 1))  # as installing something does
+    assert len({first, edited, warm._address(7)}) == 3
 
 
 @pytest.mark.parametrize("before", [f"DVC_STAGE=one {SWITCH}=0", "NOTHING=1"])
@@ -240,12 +276,28 @@ def test_without_dvc_or_where_it_is_turned_off_a_stage_runs_in_its_own_process(o
     assert (status, out.splitlines()[0], err) == (1, "not forked", "thaw: params.yaml: nothing\n")
 
 
-def test_a_process_that_cannot_import_leaves_the_stage_to_its_own(tmp_path: Path) -> None:
-    found = Owner(tmp_path)
-    (tmp_path / "timm.py").write_text("raise ImportError('broken')\n")
-    status, out, _ = found.run("fail")
-    found.close()
-    assert (status, out.splitlines()[0]) == (1, "not forked")
+THREAD = "import threading, time\nthreading.Thread(target=time.sleep, args=[60], daemon=True).start()\n"
+
+
+@pytest.mark.parametrize("timm", ["raise ImportError('broken')", THREAD])
+def test_a_process_that_cannot_import_or_begins_threads_leaves_the_stage_to_its_own(another: Owner, timm: str) -> None:
+    (another.folder / "timm").mkdir()
+    (another.folder / "timm/__init__.py").write_text(timm)
+    (another.folder / "timm/models.py").touch()
+    status, out, err = another.run("fail")
+    assert (status, out.splitlines()[0], err) == (1, "not forked", "thaw: params.yaml: nothing\n")
+
+
+@pytest.mark.parametrize("says", [b"", b"{", b"{}\n"])
+def test_a_request_that_breaks_off_does_no_harm(owner: Owner, says: bytes) -> None:
+    parent = told(owner.run("tell"))["parent"]
+    links = (str(path.readlink()) for path in Path(f"/proc/{parent}/fd").iterdir())
+    sockets = {link.removeprefix("socket:[").rstrip("]") for link in links if link.startswith("socket:[")}
+    (address,) = {words[-1] for line in Path("/proc/net/unix").read_text().splitlines() if (words := line.split())[6] in sockets}
+    with socket.socket(socket.AF_UNIX) as line:
+        line.connect("\0" + address.removeprefix("@"))
+        line.sendall(says)
+    assert told(owner.run("tell"))["parent"] == parent
 
 
 def test_who_is_not_dvc_gets_no_fork(tmp_path: Path) -> None:
@@ -255,28 +307,19 @@ def test_who_is_not_dvc_gets_no_fork(tmp_path: Path) -> None:
     assert (status, out.splitlines()[0]) == (1, "not forked")
 
 
-def test_a_killed_warm_process_takes_its_forks_with_it_and_says_so(owner: Owner) -> None:
-    owner.begin("wait")
-    waits = owner.folder / "waits"
-    assert until(waits.exists)
-    fork = int(waits.read_text())
-    parent = int(Path(f"/proc/{fork}/stat").read_text().rpartition(")")[2].split()[1])
-    os.kill(parent, signal.SIGKILL)
-    status, _, err = owner.end()
+def test_a_killed_warm_process_takes_its_forks_with_it_and_says_so(another: Owner) -> None:
+    _, fork = another.wait()
+    os.kill(parent := parent_of(fork), signal.SIGKILL)
+    status, _, err = another.end()
     assert status == 1 and "was killed" in err and until(lambda: gone(fork))
-    waits.unlink()
-    assert told(owner.run("tell"))["parent"] != parent
+    assert told(another.run("tell"))["parent"] != parent
 
 
-def test_the_warm_process_ends_with_dvc_and_not_before_the_last_fork(owner: Owner) -> None:
-    parent = told(owner.run("tell"))["parent"]
-    assert not gone(parent)
-    owner.begin("wait")
-    waits = owner.folder / "waits"
-    assert until(waits.exists)
-    fork = int(waits.read_text())
-    owner.process.kill()
-    owner.process.wait()
+def test_the_warm_process_ends_with_dvc_and_not_before_the_last_fork(another: Owner) -> None:
+    _, fork = another.wait()
+    parent = parent_of(fork)
+    another.process.kill()
+    another.process.wait()
     time.sleep(0.3)
     assert not gone(parent) and not gone(fork)
     os.kill(fork, signal.SIGTERM)
@@ -290,12 +333,20 @@ def test_forked_stages_import_nothing_that_takes_long_before_their_main() -> Non
         assert done.stdout == "[]\n", name
 
 
-def test_a_stage_asks_for_a_fork_under_its_own_name(tmp_path: Path) -> None:
+def test_a_stage_asks_for_a_fork_under_its_own_name(another: Owner) -> None:
     assert {name.rpartition(".")[2] for name in FORKED} <= {file.stem for file in Path(stages.__path__[0]).glob("*.py")}
-    found = Owner(tmp_path)
-    asked = [found.run("lite0", before="DVC_STAGE=x", module="thaw.stages.finetune") for _ in range(2)]
-    found.close()
+    asked = [another.run("lite0", before="DVC_STAGE=x", module="thaw.stages.finetune") for _ in range(2)]
     assert asked == [(1, "", "thaw: finetune: takes BACKBONE STRATEGY FOLD, got lite0\n")] * 2
+    assert len(warm_processes_of(another.process.pid)) == 1
+
+
+def warm_processes_of(owner: int) -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            words = path.read_bytes().decode(errors="replace").split("\0")
+            found += [path.parent.name] if "thaw.warm_process" in words and str(owner) in words else []
+    return found
 
 
 def test_a_stage_called_by_another_program_is_no_fork(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from thaw.errors import exit_with_one_line
 from thaw.warm import FORKED, forked
@@ -41,16 +42,26 @@ def run_here(main: Callable[..., None], *args: str) -> None:
     everything is written. What libraries registered while the program's top imported them is left out, so a library that leaves files
     behind is to be imported by ``main``. If ``main`` is not the program's own, the process is somebody else's and ends as they like.
     """
-    well = False
-
-    def end() -> None:
-        if not well or getattr(sys.modules["__main__"], "main", None) is not main:
-            return
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:  # it was closed before the start
-                stream.flush()  # if it cannot be written, the rest is left to Python, which fails for it
-        os._exit(0)
-
-    atexit.register(end)  # the last to be registered is the first to run
+    at_the_end()
     exit_with_one_line(main, *args)
-    well = True
+    _DONE.append(main)
+
+
+_DONE: list[Callable[..., None]] = []
+"""Stages that went well in this process."""
+
+
+@cache
+def at_the_end() -> None:
+    """Have this process end as `run_here` says. What is registered for the end after this comes before it."""
+    atexit.register(_end)
+
+
+def _end() -> None:
+    main = getattr(sys.modules["__main__"], "main", None)
+    if main is None or main not in _DONE:
+        return
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # it was closed before the start
+            stream.flush()  # if it cannot be written, the rest is left to Python, which fails for it
+    os._exit(0)

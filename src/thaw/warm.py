@@ -31,7 +31,6 @@ OF_A_STAGE = frozenset({"DVC_STAGE", "_", "SHLVL", "PWD", "OLDPWD"})
 SHELLS = frozenset({"sh", "ash", "bash", "dash", "fish", "ksh", "zsh"})
 GPUS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 """Device files of NVIDIA's and AMD's drivers, and of WSL's."""
-PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
 PACKAGE = Path(__file__).parent
 
 
@@ -41,7 +40,7 @@ def forked(module: str, args: Sequence[str]) -> int | None:
     Returns the exit status; where a signal ended the fork, it ends this process too.
     """
     owner = owner_of_stage()
-    if owner is None:
+    if owner is None or "-m" not in sys.orig_argv:
         return None
     try:
         line = _connected(_address(owner), owner)
@@ -61,7 +60,7 @@ def owner_of_stage() -> int | None:
         owner = os.getppid()
         while _read(owner, "comm").strip() in SHELLS:
             owner = int(_read(owner, "stat").rpartition(")")[2].split()[1])
-        return owner if "dvc" in _read(owner, "cmdline") else None
+        return owner if "dvc" in (Path(word).name for word in _read(owner, "cmdline").split("\0")) else None
     except (OSError, ValueError):  # it has ended, or is another user's
         return None
 
@@ -71,11 +70,22 @@ def _read(process: int, what: str) -> str:
 
 
 def _address(owner: int) -> str:
-    """Of a socket that has no file: there is none to clean up, and another owner, interpreter, environment or code has another one."""
+    """Of a socket that has no file: there is none to clean up, and whatever a fork would have of the process is part of the name.
+
+    Containers can share their sockets and not their processes and files, so these are in it, too. Raises `OSError`.
+    """
     environment = {name: value for name, value in os.environ.items() if name not in OF_A_STAGE}
     sources = [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in sorted(PACKAGE.rglob("*.py"))]
-    alike = [os.getuid(), owner, sys.executable, sys.path, sys.flags, sys.warnoptions, sorted(environment.items()), sources]
+    installed = [Path(path).stat().st_mtime_ns for path in sys.path if path.endswith("-packages") and Path(path).is_dir()]
+    spaces = [Path(f"/proc/self/ns/{kind}").stat().st_ino for kind in ("pid", "mnt", "user")]
+    rights = [os.getuid(), os.getpriority(os.PRIO_PROCESS, 0), sorted(os.sched_getaffinity(0))]
+    alike = [owner, spaces, rights, sys.executable, _options(), sys.path, sorted(environment.items()), sources, installed]
     return f"\0thaw-{hashlib.sha256(repr(alike).encode()).hexdigest()}"
+
+
+def _options() -> list[str]:
+    """Of the interpreter."""
+    return sys.orig_argv[1 : sys.orig_argv.index("-m")]
 
 
 def _connected(address: str, owner: int) -> socket.socket:
@@ -88,8 +98,7 @@ def _connected(address: str, owner: int) -> socket.socket:
             listening.bind(address)
             listening.listen()
             line.connect(address)  # it answers once it has imported, or the line breaks
-            options = sys.orig_argv[1 : sys.orig_argv.index("-m")]
-            command = [sys.executable, *options, "-m", "thaw.warm_process", str(listening.fileno()), str(owner)]
+            command = [sys.executable, *_options(), "-m", "thaw.warm_process", str(listening.fileno()), str(owner)]
             nothing: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
             subprocess.Popen(command, pass_fds=[listening.fileno()], start_new_session=True, **nothing)
     if not same_user(line):
@@ -98,9 +107,9 @@ def _connected(address: str, owner: int) -> socket.socket:
 
 
 def same_user(line: socket.socket) -> bool:
-    """Whether who is at the other end is this user; addresses are everybody's."""
-    _, user, _ = struct.unpack("3i", line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
-    return user == os.getuid()
+    """Whether who is at the other end is this user, and among the processes that can be seen; addresses are everybody's."""
+    process, user, _ = struct.unpack("3i", line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return user == os.getuid() and process > 0
 
 
 def send(line: socket.socket, message: dict[str, Any], streams: Sequence[int] = ()) -> None:
@@ -121,7 +130,7 @@ def answer(answers: BinaryIO) -> int | None:
 
 def _ended(process: int, answers: BinaryIO) -> int:
     """Wait for the fork while signals go on to it; its status, or this process's end by the signal that ended it."""
-    for number in PASSED_ON:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` leaves it, for the fork too
             signal.signal(number, _pausing(process) if number == signal.SIGTSTP else _passing(process))
     status = answer(answers)
@@ -129,7 +138,8 @@ def _ended(process: int, answers: BinaryIO) -> int:
         print("thaw: the process that this stage was forked from was killed, and the stage with it", file=sys.stderr)
         return 1
     if status < 0:
-        signal.signal(-status, signal.SIG_DFL)
+        if -status != signal.SIGKILL:  # which has no handler
+            signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     return status
 

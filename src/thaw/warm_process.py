@@ -14,16 +14,17 @@ import selectors
 import signal
 import socket
 import sys
+import threading
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from thaw.startup import run_here
+from thaw.startup import at_the_end, run_here
 from thaw.warm import same_user, send
 
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
-PATIENCE = 10.0  # s for the whole of a request
+PATIENCE = 10.0  # s between parts of a request
 
 
 @dataclass
@@ -72,25 +73,34 @@ class Warm:
 
     def _accepted(self) -> Asked | None:
         """A whole request of this user's, or None."""
-        line, _ = self.listening.accept()
-        try:
+        line, streams = self.listening.accept()[0], list[int]()
+        if same_user(line):
             line.settimeout(PATIENCE)
-            data, streams, *_ = socket.recv_fds(line, 1 << 16, 3)
-            while data and not data.endswith(b"\n"):
-                more = line.recv(1 << 16)
-                data = data + more if more else b""
-            line.settimeout(None)
-            if data and len(streams) == 3 and same_user(line):
-                return Asked(line, streams, json.loads(data))
-        except OSError as gone:
-            print(f"a request broke off: {gone}", file=sys.stderr)
-        line.close()
+            with suppress(OSError):  # who asks has ended, or says nothing
+                data, streams, *_ = socket.recv_fds(line, 1 << 16, 3)
+                while data and not data.endswith(b"\n"):
+                    more = line.recv(1 << 16)
+                    data = data + more if more else b""
+                line.settimeout(None)
+                if data and len(streams) == 3:
+                    return Asked(line, streams, json.loads(data))
+        self._drop(line, streams)
         return None
+
+    def _drop(self, line: socket.socket, streams: list[int]) -> None:
+        """Who waits runs the stage itself."""
+        line.close()
+        for stream in streams:
+            os.close(stream)
 
     def _is_fork(self, asked: Asked) -> bool:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Python, about threads: see the module's words
-            process = os.fork()
+            try:
+                process = os.fork()
+            except OSError:  # there may be no more processes, or no memory for one
+                self._drop(asked.line, asked.streams)
+                return False
         if process == 0:
             self.ready.close()
             for fork in self.forks:
@@ -132,19 +142,30 @@ class Warm:
 
 def main(listening: str, owner: str) -> None:
     process = os.pidfd_open(int(owner))
-    parent = os.getpid()
+    parent, libc = os.getpid(), ctypes.CDLL(None)
+    at_the_end()  # before what libraries register, as in a stage's own process
     gc.disable()
     _import()
-    libc = ctypes.CDLL(None, use_errno=True)
+    if threading.active_count() > 1 or libc.prctl(DIE_WITH_PARENT, 0):
+        raise SystemExit("forks could hang, or outlive this process")
     gc.freeze()  # what is here lives to the end, and stays shared with the forks
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # A signal to everybody, as at a shutdown, is for the forks to answer; they would not live to do it. This process ends with the owner.
+    before = {number: signal.signal(number, _stay) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
     asked = Warm(socket.socket(fileno=int(listening)), process).serve()
     if asked is None:
         os._exit(0)  # nothing is left to be written
     libc.prctl(DIE_WITH_PARENT, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)  # it has ended before that
+    for number, handler in before.items():
+        signal.signal(number, handler)
     gc.enable()
     become(asked)
+
+
+def _stay(number: int, frame: object) -> None:
+    """Not `SIG_IGN`, which a program that a stage runs would inherit."""
 
 
 def _import() -> None:
@@ -179,7 +200,7 @@ def become(asked: Asked) -> None:
 
 def _opened(number: int, old: TextIO) -> io.TextIOWrapper:
     """A standard stream as Python opens it at its start; what was opened on the old one is dropped."""
-    unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
+    unbuffered = getattr(old, "write_through", False)  # as the interpreter was told
     raw = io.FileIO(number, "r" if number == 0 else "w", closefd=False)
     buffered: Any = io.BufferedReader(raw) if number == 0 else raw if unbuffered else io.BufferedWriter(raw)
     by_lines = number == 2 or raw.isatty()
