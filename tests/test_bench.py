@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # bench/ is no part of the package
@@ -143,6 +144,24 @@ def test_the_page_says_what_was_measured(tmp_path: Path, monkeypatch: pytest.Mon
     assert "bench.extraction" not in text and "heads" not in text
     assert sorted(path.name for path in Path("docs/benchmarks").iterdir()) == ["new.png", "training.png"]
     assert text.index("An epoch") < text.index("Something")
+
+
+def test_what_was_measured_on_a_gpu_has_a_file_and_a_page_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_section("training", a_section("On two cores"))
+    with monkeypatch.context() as patch:
+        for module in (results, extraction):
+            patch.setattr(module, "find_device", lambda: torch.device("cuda"))
+        patch.setattr(torch.cuda, "get_device_name", lambda: "A GPU")
+        write_section("training", a_section("With many"))
+        write_section("extraction", a_section("And more"))
+        assert extraction.ways() == [extraction.THAW, extraction.PROCESS, extraction.PLAIN, extraction.EAGER]
+    page.main()
+    ours, theirs = (Path(f"docs/{name}.md").read_text() for name in ("benchmarks", "benchmarks-gpu"))
+    assert "# Benchmarks\n" in ours and "With many" not in ours and "A GPU" not in ours
+    assert theirs.startswith("# Benchmarks on a GPU\n") and "On two cores" not in theirs and "\nA GPU; " in theirs
+    assert "`reports/bench-gpu.json`" in theirs and "They were set for a CPU" in theirs and "They were set" not in ours
+    assert "](benchmarks-gpu/training.png)" in theirs and Path("docs/benchmarks-gpu/training.png").exists()
 
 
 def test_figures_are_the_same_bytes_every_time() -> None:
