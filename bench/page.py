@@ -216,7 +216,8 @@ def _axis(axes: Axes, label: str) -> None:
     """Logarithmic, since what counts are ratios."""
     axes.set_xscale("log")
     axes.margins(x=0.08)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))  # more would not fit side by side
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(axis="x", color=PALE)
