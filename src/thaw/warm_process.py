@@ -193,9 +193,8 @@ def become(asked: Asked) -> None:
     sys.modules["__main__"] = module
     try:
         run_here(module.main, *asked.message["args"])
-    except BaseException:
+    finally:
         gc.unfreeze()  # Python takes everything apart after a failure, and some libraries complain of what is left
-        raise
 
 
 def _opened(number: int, old: TextIO) -> io.TextIOWrapper:
