@@ -288,6 +288,23 @@ def test_a_process_that_cannot_import_or_begins_threads_leaves_the_stage_to_its_
     assert (status, out.splitlines()[0], err) == (1, "not forked", "thaw: params.yaml: nothing\n")
 
 
+def test_what_libraries_registered_for_the_end_is_done_in_a_fork_too(another: Owner) -> None:
+    (another.folder / "timm").mkdir()
+    (another.folder / "timm/__init__.py").write_text("import atexit\natexit.register(print, 'tidied up')\n")
+    (another.folder / "timm/models.py").touch()
+    status, out, _ = another.run("tell")
+    assert status == 0 and out.splitlines()[1:] == ["thread joined", "registered", "tidied up"]
+    assert json.loads(out.splitlines()[0])["parent"] != another.process.pid
+
+
+def test_another_users_socket_is_not_talked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        assert warm.same_user(one)
+        monkeypatch.setattr(os, "getuid", lambda: 12345)
+        assert not warm.same_user(one)
+
+
 @pytest.mark.parametrize("says", [b"", b"{", b"{}\n"])
 def test_a_request_that_breaks_off_does_no_harm(owner: Owner, says: bytes) -> None:
     parent = told(owner.run("tell"))["parent"]
