@@ -224,4 +224,4 @@ def predict(
     network.eval()
     with torch.inference_mode():
         parts = np.array_split(rows, math.ceil(len(rows) / batch_size))
-        return torch.cat([network(normalise(view[part].to(network.device), recipe)) for part in parts]).cpu().numpy()
+        return torch.cat([network(normalise(sent(taken(view, part), network.device), recipe)) for part in parts]).cpu().numpy()
