@@ -15,7 +15,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 import numpy as np
@@ -77,10 +77,14 @@ class Setting:
 class Trained:
     """``images``: that an epoch takes in; a loader may drop a last, smaller batch. ``ready``: seconds before the first epoch."""
 
-    seconds: float  # of an epoch, loading included, validation not
+    each: list[float]  # seconds of each epoch, loading included, validation not; on a GPU the first is unlike the others
     images: int
     ready: float
     auc: float | None  # on validation, after the last epoch; None where nothing was to be learnt
+
+    @property
+    def seconds(self) -> float:
+        return mean(self.each)
 
 
 # ---- the parent
@@ -93,7 +97,7 @@ def main() -> None:
         return
     took = interleaved({name: partial(one_round, name, dials) for name in ways()}, dials.rounds)
     rows = [row_of(name, found) for name, found in took.items()]
-    write_section("training", section_of(rows, dials, {name: [one.ready for one in found] for name, found in took.items()}))
+    write_section("training", section_of(rows, dials, took))
     for row in rows:
         print(f"{row.name:10} {(row.images or 0) / median(row.seconds):6.1f} images/s  {row.quality}")
 
@@ -102,7 +106,7 @@ def asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, help="training images, spread evenly; the fold's all without it")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=1, help="in a row; an epoch's seconds are their mean")
+    parser.add_argument("--epochs", type=int, default=1, help="in a row; an epoch's seconds are their mean; each is written, too")
     parser.add_argument("--way", choices=list(NOTES), help=argparse.SUPPRESS)  # measure this one and print what came out
     return parser.parse_args()
 
@@ -124,8 +128,14 @@ def row_of(name: str, found: list[Trained]) -> Row:
     return Row(name, [one.seconds for one in found], found[0].images, NOTES[name], quality)
 
 
-def section_of(rows: list[Row], dials: argparse.Namespace, ready: dict[str, list[float]]) -> Section:
+def section_of(rows: list[Row], dials: argparse.Namespace, took: dict[str, list[Trained]]) -> Section:
     settings = read_params()
+    extra: dict[str, Any] = {"epochs": dials.epochs}
+    extra["seconds_before_the_first_epoch"] = {name: [one.ready for one in found] for name, found in took.items()}
+    if dials.epochs > 1:
+        extra["seconds_of_each_epoch"] = {
+            name: [median(same) for same in zip(*(one.each for one in found), strict=True)] for name, found in took.items()
+        }
     name = settings.finetune.backbones[0]
     others = [row.name for row in rows if row.name != THAW]
     ratios = [ratio(rows, THAW, other, f"thaw to {other}") for other in others]
@@ -137,7 +147,7 @@ def section_of(rows: list[Row], dials: argparse.Namespace, ready: dict[str, list
         rows=rows,
         ratios=ratios,
         targets=targets_of(ratios),
-        extra={"epochs": dials.epochs, "seconds_before_the_first_epoch": ready},
+        extra=extra,
     )
 
 
@@ -224,8 +234,8 @@ def with_thaw(setting: Setting, precision: Precision | None = None) -> Trained:
     with tempfile.TemporaryDirectory() as folder:
         state = train(cell.network, phases, material, regime, cell.record.inputs["seed"], Path(folder) / "state", observer)
     ends = steps[per_epoch - 1 :: per_epoch]
-    seconds = sum(end - begin for begin, end in zip(begins, ends, strict=True)) / setting.epochs
-    return Trained(seconds, len(setting.train), begins[0] - started, state.history[-1]["val/auc"])
+    each = [end - begin for begin, end in zip(begins, ends, strict=True)]
+    return Trained(each, len(setting.train), begins[0] - started, state.history[-1]["val/auc"])
 
 
 def with_tutorial(setting: Setting, precision: Precision = "float32") -> Trained:
@@ -234,7 +244,7 @@ def with_tutorial(setting: Setting, precision: Precision = "float32") -> Trained
     model, loaders, device = in_nchw(setting.network), loaders_of(setting), setting.network.device
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.AdamW(model.parameters(), lr=setting.rate, weight_decay=setting.weight_decay)
-    ready, seconds, logits = time.perf_counter() - started, 0.0, torch.empty(0)
+    ready, each, logits = time.perf_counter() - started, list[float](), torch.empty(0)
     for _ in range(setting.epochs):
         for phase in ("train", "val"):
             model.train(phase == "train")
@@ -253,9 +263,10 @@ def with_tutorial(setting: Setting, precision: Precision = "float32") -> Trained
                 running_corrects += int(torch.sum(preds == labels.data))
                 outs.append(outputs.detach().float())
             settle(device)
-            seconds += time.perf_counter() - begun if phase == "train" else 0.0
+            if phase == "train":
+                each.append(time.perf_counter() - begun)
             logits = torch.cat(outs).cpu()
-    return Trained(seconds / setting.epochs, len(setting.train), ready, auc_of(logits.numpy(), setting))
+    return Trained(each, len(setting.train), ready, auc_of(logits.numpy(), setting))
 
 
 def loaders_of(setting: Setting) -> dict[str, torch.utils.data.DataLoader[Any]]:
@@ -287,7 +298,7 @@ def with_fastai(setting: Setting) -> Trained:
 
     class Clock(fast.Callback):
         def before_train(self) -> None:
-            times.append(-time.perf_counter())
+            times.append(time.perf_counter())
 
         def after_train(self) -> None:
             settle(device)
@@ -300,7 +311,7 @@ def with_fastai(setting: Setting) -> Trained:
         learn.fit_one_cycle(setting.epochs, setting.rate)
         chances, _ = learn.get_preds()
     images = len(loaders.train) * setting.batch_size
-    return Trained(sum(times) / setting.epochs, images, ready, auc_of(np.log(chances.numpy() + 1e-12), setting))
+    return Trained(between(times), images, ready, auc_of(np.log(chances.numpy() + 1e-12), setting))
 
 
 def with_lightning(setting: Setting) -> Trained:
@@ -326,10 +337,10 @@ def with_lightning(setting: Setting) -> Trained:
             return torch.optim.AdamW(training, lr=setting.rate, weight_decay=setting.weight_decay)
 
     class Clock(Callback):
-        def on_train_start(self, *_: Any) -> None:
-            times.append(-time.perf_counter())
+        def on_train_epoch_start(self, *_: Any) -> None:
+            times.append(time.perf_counter())
 
-        def on_train_end(self, *_: Any) -> None:
+        def on_train_epoch_end(self, *_: Any) -> None:
             settle(device)
             times.append(time.perf_counter())
 
@@ -340,11 +351,11 @@ def with_lightning(setting: Setting) -> Trained:
         accelerator=ACCELERATOR[device.type], devices=1, max_epochs=setting.epochs, callbacks=[unfreeze, Clock()], **quiet
     )
     trainer.fit(module, loaders["train"])
-    ready = -times[0] - started
+    ready = times[0] - started
     module.to(device).eval()
     with torch.inference_mode():
         logits = torch.cat([module(pixels.to(device)) for pixels, _ in loaders["val"]]).cpu()
-    return Trained(sum(times) / setting.epochs, len(setting.train), ready, auc_of(logits.numpy(), setting))
+    return Trained(between(times), len(setting.train), ready, auc_of(logits.numpy(), setting))
 
 
 def bare(setting: Setting) -> Trained:
@@ -367,12 +378,19 @@ def bare(setting: Setting) -> Trained:
 
     step(*batches[0])
     settle(device)
-    ready, begun = time.perf_counter() - started, time.perf_counter()
+    ready, times = time.perf_counter() - started, list[float]()
     for _ in range(setting.epochs):
+        times.append(time.perf_counter())
         for pixels, labels in batches:
             step(pixels, labels)
-    settle(device)
-    return Trained((time.perf_counter() - begun) / setting.epochs, len(setting.train), ready, None)
+        settle(device)
+        times.append(time.perf_counter())
+    return Trained(between(times), len(setting.train), ready, None)
+
+
+def between(times: list[float]) -> list[float]:
+    """``times``: begin and end of an epoch, of the next, ..."""
+    return [end - begin for begin, end in zip(times[::2], times[1::2], strict=True)]
 
 
 def auc_of(logits: Float32[np.ndarray, "m K"], setting: Setting) -> float | None:
