@@ -1,5 +1,6 @@
 """The benchmark's arithmetic, file and page; how fast anything is, is not tested."""
 
+import argparse
 import sys
 from functools import partial
 from pathlib import Path
@@ -112,6 +113,20 @@ def test_the_section_of_training_has_targets_for_the_peers_that_are_there() -> N
     assert "missing: fastai, lightning" in training.about(1, {row.name for row in rows})
 
 
+def test_an_epochs_seconds_are_the_mean_and_each_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_bytes((Path(__file__).parents[1] / "params.yaml").read_bytes())
+    took = {
+        name: [training.Trained([first, 1.0], 100, 0.5, 0.8) for first in firsts]
+        for name, firsts in ((training.THAW, (9.0, 11.0, 10.0)), (training.THAW_32, (2.0, 4.0, 3.0)), (training.TUTORIAL, (1.0, 1.0, 1.0)))
+    }
+    rows = [training.row_of(name, found) for name, found in took.items()]
+    assert rows[0].seconds == [5.0, 6.0, 5.5] and training.between([1.0, 2.5, 3.0, 7.0]) == [1.5, 4.0]
+    twice = training.section_of(rows, argparse.Namespace(rounds=3, epochs=2), took).extra
+    assert twice["seconds_of_each_epoch"] == {training.THAW: [10.0, 1.0], training.THAW_32: [3.0, 1.0], training.TUTORIAL: [1.0, 1.0]}
+    assert "seconds_of_each_epoch" not in training.section_of(rows, argparse.Namespace(rounds=3, epochs=1), took).extra
+
+
 def test_images_are_spread_over_all_rows() -> None:
     rows = np.arange(10, 110)
     found = plain.spread(rows, 4)
@@ -142,6 +157,7 @@ def test_the_page_says_what_was_measured(tmp_path: Path, monkeypatch: pytest.Mon
     assert "a \\| hundred times | 1.00 | 100 | **not met** |" in text and "1 of 2 targets are met" in text
     assert "- tol: 0.000100" in text and "python -m bench.training" in text
     assert "bench.extraction" not in text and "heads" not in text
+    assert "Nothing was measured beside other tools on a GPU yet" in text
     assert sorted(path.name for path in Path("docs/benchmarks").iterdir()) == ["new.png", "training.png"]
     assert text.index("An epoch") < text.index("Something")
 
@@ -161,6 +177,7 @@ def test_what_was_measured_on_a_gpu_has_a_file_and_a_page_of_its_own(tmp_path: P
     assert "# Benchmarks\n" in ours and "With many" not in ours and "A GPU" not in ours
     assert theirs.startswith("# Benchmarks on a GPU\n") and "On two cores" not in theirs and "\nA GPU; " in theirs
     assert "`reports/bench-gpu.json`" in theirs and "They were set for a CPU" in theirs and "They were set" not in ours
+    assert "on a GPU yet" not in ours + theirs
     assert "](benchmarks-gpu/training.png)" in theirs and Path("docs/benchmarks-gpu/training.png").exists()
 
 
