@@ -68,21 +68,22 @@ def page(
 
 
 def introduction(results: Path, sections: Mapping[str, Section], gpu: bool) -> str:
-    if gpu:
-        beside = " They were set for a CPU of two cores, and stand here for comparison."
-    else:
-        beside = (
-            ""
-            if GPU_RESULTS.exists()
-            else " Nothing was measured beside other tools on a GPU yet; run there, the same modules write a page of their own."
-        )
     met = [target.met for section in sections.values() for target in section.targets]
     return (
         f"Written by `python -m bench.page` from `{results}`. Ways are measured in turns, so that what else the machine does meets "
         "all alike. A ratio is taken within a round and says how many times as fast the first is as the second: above 1 it is faster. "
         "Figures are medians of the rounds, with the least and the largest in brackets. "
-        f"{sum(met)} of {len(met)} targets are met.{beside}"
+        f"{sum(met)} of {len(met)} targets are met.{elsewhere(gpu)}"
     )
+
+
+def elsewhere(gpu: bool) -> str:
+    """What either page says of the other kind of machine."""
+    if gpu:
+        return " They were set for a CPU of two cores, and stand here for comparison."
+    if GPU_RESULTS.exists():
+        return ""
+    return " Nothing was measured beside other tools on a GPU yet; run there, the same modules write a page of their own."
 
 
 def summary(sections: Mapping[str, Section]) -> str:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 from torch._subclasses import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from thaw.activations import Store
@@ -56,7 +57,9 @@ class Unwaited(TorchDispatchMode):
             target = torch.device(named.get("device") or first.device)
             return target.type != first.device.type and (target.type == "cpu" or not named.get("non_blocking"))
         if kind is aten.copy_:
-            return others[0].device.type != first.device.type and (first.device.type == "cpu" or not (*others, False)[1])
+            return others[0].device.type != first.device.type and (
+                first.device.type == "cpu" or not (named.get("non_blocking") or (*others, False)[1])
+            )
         if kind in (aten.index, aten.index_put, aten.index_put_):  # indices are copied to where they are needed; a mask's size is counted
             given = [index for index in others[0] if index is not None]
             return any(index.device.type != first.device.type or (index.is_cuda and index.dtype == torch.bool) for index in given)
@@ -131,6 +134,23 @@ def test_what_waits_for_a_gpu_is_seen(wait: Callable[[torch.Tensor], Any]) -> No
         on_gpu = torch.ones(4, device=CUDA)
         with Unwaited(), pytest.raises(Waiting):
             wait(on_gpu)
+
+
+@pytest.mark.parametrize(
+    "go_on",
+    [
+        lambda on_gpu: torch.ones(4).to(on_gpu.device, non_blocking=True),
+        lambda on_gpu: on_gpu.copy_(torch.ones(4), non_blocking=True),
+        lambda on_gpu: on_gpu[(on_gpu * 0).long()],
+        lambda on_gpu: torch.zeros(4, device=on_gpu.device).add_(on_gpu.float()),
+        lambda on_gpu: torch.ones(4)[torch.ones(4) > 0].nonzero()[0].item(),
+    ],
+)
+def test_what_does_not_wait_is_let_through(go_on: Callable[[torch.Tensor], Any]) -> None:
+    with FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True):
+        on_gpu = torch.ones(4, device=CUDA)
+        with Unwaited():
+            go_on(on_gpu)
 
 
 @pytest.mark.usefixtures("bfloat16")
