@@ -83,7 +83,7 @@ def main() -> None:
     asked.add_argument("--sizes", type=int, nargs="+", default=[1000, 4000, 16_000, 64_000])
     asked.add_argument("--rounds", type=int, default=1)
     asked.add_argument(
-        "--limit", type=float, default=300.0, help="seconds after which heads or finetune are stopped, and not tried on more images"
+        "--limit", type=float, default=900.0, help="seconds after which heads or finetune are stopped, and not tried on more images"
     )
     dials = asked.parse_args()
     measured, left = measure(Path.cwd(), sorted(dials.sizes), dials.rounds, dials.limit)

@@ -1,5 +1,7 @@
 """Heads against closed forms and scikit-learn; controls that know nothing reach nothing."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
@@ -128,6 +130,22 @@ def test_knn_of_more_images_than_one_table_of_distances_holds() -> None:
 def test_more_neighbours_than_rows_are_cut() -> None:
     train, val = example(n=20)
     assert fit_knn(train, val, [500], "auc", 2).chosen == {"k": 20}
+
+
+def test_memory_of_knn_does_not_grow_with_the_rows_asked() -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((8192, 4)).astype(np.float32), rng.integers(0, 2, 8192)
+    fitted = fit_knn(Part(X[:1000], y[:1000]), Part(X[:50], y[:50]), [5], "auc", 2)
+
+    def peak(rows: int) -> int:
+        tracemalloc.start()
+        try:
+            fitted.predict(X[:rows])
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(8192) < 1.5 * peak(1024)
 
 
 def deep(n_classes: int, n: int = 240) -> tuple[Part, Part, Part]:

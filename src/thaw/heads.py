@@ -129,7 +129,7 @@ def fit_knn(train: Part, val: Part, neighbours: Sequence[int], metric: str, n_cl
     def nearest(X: np.ndarray) -> np.ndarray:
         """Rows by half the squared distance, less what they have in common; the first of equals."""
         distances = half - ((X - mean) / scale) @ rows
-        return np.argsort(distances, axis=1, kind="stable")[:, : max(allowed)]
+        return np.argsort(distances, axis=1, kind="stable")[:, : max(allowed)].copy()  # a view would keep the order of all rows
 
     def found_for(X: np.ndarray) -> np.ndarray:
         return np.concatenate([nearest(X[start : start + 512]) for start in range(0, max(1, len(X)), 512)])  # not all distances at once
