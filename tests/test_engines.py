@@ -2,7 +2,6 @@
 
 import tempfile
 import threading
-from collections.abc import Callable
 from concurrent.futures import CancelledError
 from importlib.util import find_spec
 from pathlib import Path
@@ -170,13 +169,15 @@ def test_an_engine_that_gives_something_else_is_not_used(monkeypatch: pytest.Mon
     pixels = views(160)
     network = frozen("test_resnet", pixels)
 
-    def wrong(graph: bytes) -> Callable[[np.ndarray], list[np.ndarray]]:
-        def part(pixels: np.ndarray) -> list[np.ndarray]:
-            found = in_torch(network)(torch.from_numpy(pixels).flip(0)).wait()
-            return [output + np.float32(0.3 * output.std()) * np.sign(output) for output in found]
+    def wrong(graph: bytes) -> engines.Part:
+        part = start(graph)  # not PyTorch's hooked network, which two threads must not run at once
 
-        return part
+        def perturbed(some: np.ndarray) -> list[np.ndarray]:
+            return [output + np.float32(0.3 * output.std()) * np.sign(output) for output in part(some[::-1])]
 
+        return perturbed
+
+    start = engines.STARTS["onnxruntime"]
     monkeypatch.setitem(engines.STARTS, "onnxruntime", wrong)
     assert engine_for("auto", network, pixels).name.startswith("torch ")
     assert "its features and PyTorch's have a cosine of 0." in capsys.readouterr().err
