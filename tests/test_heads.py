@@ -23,6 +23,7 @@ from thaw.heads import (
     fit_ridge,
     raw_pixels,
     shuffled,
+    smallest,
 )
 from thaw.selection import Relevance, kept, ranked
 
@@ -130,6 +131,14 @@ def test_knn_of_more_images_than_one_table_of_distances_holds() -> None:
 def test_more_neighbours_than_rows_are_cut() -> None:
     train, val = example(n=20)
     assert fit_knn(train, val, [500], "auc", 2).chosen == {"k": 20}
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 39, 40])
+@pytest.mark.parametrize("kinds", [1, 3, 30, 10**6])  # distinct values, fewer than there are places or not
+def test_the_smallest_are_the_first_of_a_stable_order(count: int, kinds: int) -> None:
+    values = np.random.default_rng(count).integers(0, kinds, (50, 40)).astype(float)
+    np.testing.assert_array_equal(smallest(values, count), np.argsort(values, axis=1, kind="stable")[:, :count])
+    assert smallest(values[:0], count).shape == (0, count)
 
 
 def test_memory_of_knn_does_not_grow_with_the_rows_asked() -> None:

@@ -150,7 +150,7 @@ def test_without_a_network_one_line_in_seconds(tmp_path: Path, monkeypatch: pyte
     def connect(address: tuple[str, int], timeout: float) -> socket.socket:
         assert address == ("www.cs.toronto.edu", 443)
         if away == "hangs":
-            time.sleep(8)  # as looking up a name may
+            time.sleep(60)  # as looking up a name may
         raise ConnectionRefusedError(111, "Connection refused") if away == "refused" else socket.gaierror(-3, "Temporary failure")
 
     monkeypatch.setattr(socket, "create_connection", connect)
@@ -158,7 +158,7 @@ def test_without_a_network_one_line_in_seconds(tmp_path: Path, monkeypatch: pyte
     start = time.perf_counter()
     with pytest.raises(InputError) as caught:
         fetch_source(data("torchvision", name="CIFAR10"), tmp_path / "raw")
-    assert time.perf_counter() - start < 5
+    assert time.perf_counter() - start < 30
     said = str(caught.value)
     assert said.startswith(
         "data.source torchvision: CIFAR10 is not in .thaw/downloads/CIFAR10, and https://www.cs.toronto.edu cannot be reached ("

@@ -28,7 +28,7 @@ from thaw.stages import track as stage
 from thaw.tracking import Changes, LiveRun, Store, StoreAway, content_of, find_store, params_of, tags_of, track, ui_command
 from thaw.tracking.bundle import METRICS
 from thaw.tracking.entries import spread
-from thaw.tracking.live import AWAY
+from thaw.tracking.live import AWAY, PATIENCE
 from thaw.tracking.store import be_quiet, connect, lock
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # mlflow's own mapping of its tables
@@ -565,7 +565,7 @@ def test_two_first_starts_do_not_race(repo: Path) -> None:
     shutil.copy(PROJECT / "params.yaml", repo)
     (repo / ".thaw").mkdir()
     starts = [subprocess.Popen([sys.executable, "-m", "thaw.stages.track"], cwd=repo, stdout=-1, stderr=-1, text=True) for _ in range(2)]
-    said = [process.communicate(timeout=60) for process in starts]
+    said = [process.communicate(timeout=300) for process in starts]
     assert [process.returncode for process in starts] == [0, 0], said
     assert sorted(out for out, _ in said) == [
         "MLflow: 4 runs equal their records (4 added)\n",
@@ -649,11 +649,11 @@ def test_a_killed_training_is_closed(repo: Path) -> None:
     sync(repo)
     code = (
         "import time; from thaw.tracking import LiveRun; from thaw.runs import Identity\n"
-        "with LiveRun('gone', Identity('lite0', 'full', 0), {}, {}, 'thaw') as live: time.sleep(60)"
+        "with LiveRun('gone', Identity('lite0', 'full', 0), {}, {}, 'thaw') as live: time.sleep(600)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=repo)
     try:
-        wait_until(lambda: any(run.info.status == "RUNNING" for run in runs_of()), 30)
+        wait_until(lambda: any(run.info.status == "RUNNING" for run in runs_of()))
         assert sync(repo) == Changes(4, running=1)
     finally:
         process.send_signal(signal.SIGKILL)
@@ -677,7 +677,7 @@ def test_a_training_goes_on_without_a_server(repo: Path, monkeypatch: pytest.Mon
     with live_run(make_record(CELLS[2])) as live:
         for epoch in range(1, 4):
             live.epoch({"epoch": epoch, "train/loss": 0.5})
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < PATIENCE
     assert capsys.readouterr().err == f"MLflow is away ({REFUSED}): {AWAY}\n"
 
 
@@ -690,12 +690,12 @@ def test_a_training_does_not_wait_for_a_mute_server(
         start = time.monotonic()
         with live_run(make_record(CELLS[2])) as live:
             live.epoch({"epoch": 1, "train/loss": 0.5})
-        assert time.monotonic() - start < 1.5
+        assert time.monotonic() - start < 4  # MLflow itself would wait for 5
     live._thread.join(15)
     assert capsys.readouterr().err.count("MLflow is away (no answer within") == 1
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "did not happen in time"

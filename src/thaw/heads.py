@@ -127,9 +127,8 @@ def fit_knn(train: Part, val: Part, neighbours: Sequence[int], metric: str, n_cl
     half, allowed = (rows**2).sum(axis=0) / 2, [min(k, len(train.y)) for k in neighbours]
 
     def nearest(X: np.ndarray) -> np.ndarray:
-        """Rows by half the squared distance, less what they have in common; the first of equals."""
-        distances = half - ((X - mean) / scale) @ rows
-        return np.argsort(distances, axis=1, kind="stable")[:, : max(allowed)].copy()  # a view would keep the order of all rows
+        """By half the squared distance, less what all rows have in common."""
+        return smallest(half - ((X - mean) / scale) @ rows, max(allowed))
 
     def found_for(X: np.ndarray) -> np.ndarray:
         return np.concatenate([nearest(X[start : start + 512]) for start in range(0, max(1, len(X)), 512)])  # not all distances at once
@@ -141,6 +140,16 @@ def fit_knn(train: Part, val: Part, neighbours: Sequence[int], metric: str, n_cl
     found = found_for(val.X)
     k = max(sorted(allowed, reverse=True), key=lambda k: score(logits(found, k), val.y, metric))
     return Fitted(lambda X: logits(found_for(X), k), None, {"k": k})
+
+
+def smallest(values: Float[np.ndarray, "B N"], count: int) -> Int[np.ndarray, "B count"]:
+    """Of each row, where its ``count`` smallest are, smallest first, and the first of equals. Sorts no more than those."""
+    found = np.sort(np.argpartition(values, count - 1, axis=1)[:, :count], axis=1)
+    own = np.take_along_axis(values, found, axis=1)
+    found = np.take_along_axis(found, np.argsort(own, axis=1, kind="stable"), axis=1)
+    for row in np.flatnonzero((values <= own.max(axis=1, keepdims=True)).sum(axis=1) > count):  # which of the last equals, was chance
+        found[row] = np.argsort(values[row], kind="stable")[:count]
+    return found
 
 
 def fit_majority(train: Part, n_classes: int) -> Fitted:
