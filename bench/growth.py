@@ -192,7 +192,7 @@ def section(measured: Sequence[Measured], left: Left, rounds: int) -> Section:
         targets=[at_most("peak memory of prepare and features does not grow with the number of images", steady(slopes), 0.1)]
         if slopes
         else [],
-        extra={"exponents": slopes, "not_measured": left},
+        extra={"exponents": slopes} | ({"not_measured": left} if left else {}),
     )
 
 

@@ -168,6 +168,7 @@ def test_growth_leaves_out_what_was_not_measured_and_takes_the_worse_of_the_stea
     (target,) = found.targets
     assert target.value == 0.25 and not target.met
     assert found.extra["not_measured"] == {"heads, 8,000 images": "stopped after 1 s"}
+    assert "not_measured" not in growth.section(measured, {}, 1).extra
 
 
 def test_made_up_images_are_gray_in_whole_groups_and_of_two_classes(tmp_path: Path) -> None:
