@@ -6,19 +6,20 @@ python -m bench.page
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import matplotlib.style
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from bench.results import GPU_RESULTS, MACHINE, RESULTS, VERSIONS, Ratio, Row, Section, Target, read_section
 from thaw.files import read_json, write_text, write_with
-from thaw.reporting.drawing.canvas import BLUE, GRAY, PALE, STYLE, blank, name_rows, png
+from thaw.reporting.drawing.canvas import BLUE, EDGE, FOLD_COLOURS, FOLD_MARKERS, GRAY, PALE, STYLE, blank, name_rows, png
 
 PAGES = {RESULTS: Path("docs/benchmarks.md"), GPU_RESULTS: Path("docs/benchmarks-gpu.md")}
 """Results -> their page; its figures lie in a folder of its name."""
@@ -35,7 +36,7 @@ def main() -> None:
 def write_page(results: Path) -> None:
     sections, held, path = read_sections(results), read_json(results), PAGES[results]
     figures = path.with_suffix("")
-    drawn = {name: png(figure) for name, section in sections.items() if (figure := drawing(section.rows)) is not None}
+    drawn = {name: png(figure) for name, section in sections.items() if (figure := DRAWINGS.get(name, drawing)(section.rows)) is not None}
     for stale in figures.glob("*.png"):
         stale.unlink()
     for name, picture in drawn.items():
@@ -105,15 +106,32 @@ def section_parts(name: str, section: Section, picture: str | None) -> Iterator[
         yield table(["ratio of speeds", "median [least, largest]", "rounds"], [ratio_cells(one) for one in section.ratios], "lrr")
     if section.targets:
         yield table(["target", "measured", "wanted", ""], [target_cells(one) for one in section.targets], "lrrl")
-    if section.extra:
-        yield "\n".join(f"- {key.replace('_', ' ')}: {plainly(value)}" for key, value in section.extra.items())
+    yield from extra_parts(section.extra)
+
+
+def extra_parts(extra: Mapping[str, Any]) -> Iterator[str]:
+    """A table for each value that holds figures of several things, and a line for each of the others."""
+    lines = list[str]()
+    for key, value in extra.items():
+        if isinstance(value, dict) and value and all(isinstance(one, dict) for one in value.values()):
+            columns = list(dict.fromkeys(column for one in value.values() for column in one))
+            cells = [[name, *(plainly(one[column]) if column in one else "" for column in columns)] for name, one in value.items()]
+            yield table([words(key), *map(words, columns)], cells, "l" + "r" * len(columns))
+        else:
+            lines.append(f"- {words(key)}: {plainly(value)}")
+    if lines:
+        yield "\n".join(lines)
+
+
+def words(key: str) -> str:
+    return key.replace("_", " ")
 
 
 def row_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]], str]:
     """Header, cells and alignment; a column for images per second and one for each kind of quality where any row has them."""
     kinds = list(dict.fromkeys(kind for row in rows for kind in row.quality))
     counted = any(row.images for row in rows)
-    header = ["way", *(["images/s"] if counted else []), "seconds", *(kind.replace("_", " ") for kind in kinds), "what it is"]
+    header = ["way", *(["images/s"] if counted else []), "seconds", *map(words, kinds), "what it is"]
     cells = [
         [
             row.name,
@@ -221,16 +239,49 @@ def _point(axes: Axes, values: Sequence[float], place: int, colour: str) -> None
 
 
 def _axis(axes: Axes, label: str) -> None:
-    """Logarithmic, since what counts are ratios."""
     axes.set_xscale("log")
     axes.margins(x=0.08)
-    low, high = axes.get_xlim()
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))  # more would not fit side by side
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.grid(axis="x", color=PALE)
+    _logarithmic(axes.xaxis, axes.get_xlim())
     axes.set_axisbelow(True)
     axes.set_xlabel(label + ", logarithmic")
+
+
+def _logarithmic(axis: Axis, limits: tuple[float, float]) -> None:
+    """Since what counts are ratios."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if limits[1] < 1000 * limits[0] else (1,)))  # more would not fit side by side
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,g}"))
+    axis.set_minor_locator(NullLocator())
+    axis.grid(color=PALE)
+
+
+def growth_drawing(rows: Sequence[Row]) -> Figure | None:
+    """Seconds and peak memory over images, a line per stage: "stage, so many images" is a row's name. None where no stage has two sizes."""
+    stages: dict[str, list[Row]] = {}
+    for row in rows:
+        stages.setdefault(row.name.partition(",")[0], []).append(row)
+    if max((len(own) for own in stages.values()), default=0) < 2:
+        return None
+    with matplotlib.style.context(["default", STYLE]):
+        shown = blank(4.0)
+        panels = shown.subplots(1, 2)
+        for (stage, own), colour, marker in zip(stages.items(), FOLD_COLOURS, FOLD_MARKERS, strict=False):
+            images = [row.images for row in own]
+            values = [median(row.seconds) for row in own], [row.quality["peak_memory_mb"] for row in own]
+            for axes, heights in zip(panels, values, strict=True):
+                axes.plot(images, heights, color=colour, marker=marker, linewidth=1.4, label=stage, **EDGE)
+        for axes, label in zip(panels, ("seconds", "peak memory, MB"), strict=True):
+            _axis(axes, "images")
+            axes.set_xticks(sorted({row.images for row in rows if row.images}))
+            axes.set_yscale("log")
+            axes.margins(y=0.08)
+            _logarithmic(axes.yaxis, axes.get_ylim())
+            axes.set_ylabel(label + ", logarithmic")
+        shown.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(stages))
+        return shown
+
+
+DRAWINGS: dict[str, Callable[[Sequence[Row]], Figure | None]] = {"growth": growth_drawing}
+"""Section -> its own kind of figure, where it has one."""
 
 
 if __name__ == "__main__":

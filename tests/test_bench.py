@@ -188,6 +188,41 @@ def test_figures_are_the_same_bytes_every_time() -> None:
     assert page.drawing(a_section().rows[:1]) is None
 
 
+def test_growth_is_drawn_over_images_with_a_line_per_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [
+        Row(f"{stage}, {images:,} images", [images / 500], images, quality={"peak_memory_mb": 100.0 + images / 10})
+        for images in (1000, 4000)
+        for stage in ("fetch", "heads")
+    ]
+    shown = page.growth_drawing([*found, Row("finetune, 1,000 images", [9.0], 1000, quality={"peak_memory_mb": 900.0})])
+    assert shown is not None
+    for axes, heights in zip(shown.axes, ([2.0, 8.0], [200.0, 500.0]), strict=True):
+        assert [(line.get_label(), np.asarray(line.get_ydata()).tolist()) for line in axes.lines[:2]] == [
+            ("fetch", heights),
+            ("heads", heights),
+        ]
+        assert [np.asarray(line.get_xdata()).tolist() for line in axes.lines] == [[1000, 4000], [1000, 4000], [1000]]
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["1,000", "4,000"]
+    assert page.growth_drawing(found[:2]) is None
+    monkeypatch.chdir(tmp_path)
+    write_section("growth", Section("Growth", "", 1, found, [], []))
+    page.main()
+    again = page.growth_drawing(found)
+    assert again is not None and Path("docs/benchmarks/growth.png").read_bytes() == page.png(again)
+
+
+def test_figures_of_several_things_are_a_table() -> None:
+    extra = {"exponents": {"heads": {"memory": 0.5, "seconds_last": 1.25}, "fetch": {"memory": 0.25}}, "tol": 0.1, "none": {}}
+    first, second = page.extra_parts(extra)
+    assert first.splitlines() == [
+        "| exponents | memory | seconds last |",
+        "| :-- | --: | --: |",
+        "| heads | 0.500 | 1.25 |",
+        "| fetch | 0.250 |  |",
+    ]
+    assert second == "- tol: 0.100\n- none: " and list(page.extra_parts({})) == []
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
