@@ -127,7 +127,7 @@ def write_csv(path: Path, columns: list[str], rows: list[dict[str, Any]]) -> Non
 def page_of(project: Path, out: Path, *arguments: str) -> str:
     """The HTML that ``dvc plots`` writes; it must have nothing to complain about."""
     command = [sys.executable, "-m", "dvc", "plots", *arguments, "--out", str(out)]
-    done = subprocess.run(command, cwd=project, env=environment(project), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=project, env=environment(project), capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0 and "failed to load" not in done.stderr, done.stderr
     return (out / "index.html").read_text(encoding="utf-8")
 

@@ -111,7 +111,7 @@ def visit(html: str, folder: Path) -> Visit:
     file = folder / "page.html"
     file.write_text(html, encoding="utf-8")
     command = [CHROMIUM, *QUIET, f"--user-data-dir={folder / 'profile'}", file.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     told = re.search(r'<pre id="told">(.*?)</pre>', done.stdout, re.S)
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     assert done.stdout.startswith("<!DOCTYPE html>"), done.stderr

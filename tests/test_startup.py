@@ -53,7 +53,7 @@ def ended(program: str, *words: str, stdout: Any = subprocess.PIPE) -> "subproce
     """With output that is buffered, as into a file or pipe of one's own."""
     env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     command = [sys.executable, "-c", program, *words]
-    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60, env=env)
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=300, env=env)
 
 
 def test_a_stage_ends_when_everything_is_written_and_takes_nothing_apart() -> None:
